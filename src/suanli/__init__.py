@@ -1,0 +1,1 @@
+"""suanli: what a token costs on which AI system, with sources and error bars."""
