@@ -1,1 +1,24 @@
-"""chip."""
+"""Time of one operator on one chip: pure functions of numbers, floats or NumPy arrays that broadcast."""
+
+from suanli.chip.efficiency import Efficiency, efficiency_of
+from suanli.chip.operators import (
+    attention_decode_time,
+    attention_prefill_time,
+    experts_touched,
+    grouped_matmul_time,
+    matmul_time,
+    smooth_max,
+    stream_time,
+)
+
+__all__ = [
+    "Efficiency",
+    "attention_decode_time",
+    "attention_prefill_time",
+    "efficiency_of",
+    "experts_touched",
+    "grouped_matmul_time",
+    "matmul_time",
+    "smooth_max",
+    "stream_time",
+]
