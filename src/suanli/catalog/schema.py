@@ -6,17 +6,27 @@ apart as chip, all-in (chip plus its share of host, switch and NIC), rack and fa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from suanli.quantity import ByteRate, Bytes, Fact, Flops, Hertz, Number, Quantity, Seconds, Text, Watts
+from suanli.quantity import ByteRate, Bytes, Flops, Hertz, Number, Quantity, Seconds, Text, Watts
+from suanli.sources import Source
 
 Dtype = Literal["fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int8", "int4", "fp6", "mxfp4", "nvfp4", "fp4"]
 Architecture = Literal["gpu", "systolic", "cube", "other"]
 Topology = Literal["switch", "full_mesh", "torus", "mesh", "twisted_torus", "dragonfly"]
 Status = Literal["on_sale", "internal", "announced", "roadmap", "retired"]
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.\-]*$")]
+
+
+def _fact_tag(given: object) -> str:
+    is_text = "text" in given if isinstance(given, Mapping) else isinstance(given, Text)
+    return "text" if is_text else "quantity"
+
+
+Fact = Annotated[Annotated[Quantity, Tag("quantity")] | Annotated[Text, Tag("text")], Discriminator(_fact_tag)]
 
 
 class Record(BaseModel):
@@ -228,3 +238,23 @@ class ModelCard(Record):
     active_parameters: Quantity
     weights: Dtype  # format of the published checkpoint
     notes: tuple[str, ...] = ()
+
+
+class SourceFile(Record):
+    """A file of sources."""
+
+    schema_version: Literal[1]
+    sources: tuple[Source, ...]
+
+
+class Contents(Record):
+    """Everything that a catalog holds, as one document."""
+
+    chips: tuple[Chip, ...] = ()
+    systems: tuple[System, ...] = ()
+    prices: tuple[Price, ...] = ()
+    api_prices: tuple[ApiPrice, ...] = ()
+    grids: tuple[Grid, ...] = ()
+    workloads: tuple[WorkloadProfile, ...] = ()
+    models: tuple[ModelCard, ...] = ()
+    sources: tuple[Source, ...] = ()

@@ -1,0 +1,266 @@
+"""Load the shipped facts, and the user's own on top of them.
+
+`load()` gives a `Catalog`: plain dictionaries of validated records by id. Nothing is computed here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel
+
+from suanli.catalog.files import CatalogError, read_documents, read_yaml, validate
+from suanli.catalog.schema import (
+    ApiPrice,
+    ApiPriceFile,
+    Chip,
+    Contents,
+    Grid,
+    ModelCard,
+    Price,
+    PriceFile,
+    SourceFile,
+    System,
+    WorkloadProfile,
+)
+from suanli.sources import Source
+
+DATA = Path(__file__).parent / "data"
+
+RecordKind = Literal["chip", "system", "model", "price", "api_price", "grid", "workload", "source"]
+Item = Chip | System | ModelCard | Price | ApiPrice | Grid | WorkloadProfile | Source
+Named = TypeVar("Named", Chip, System, ModelCard, Price, ApiPrice, Grid, WorkloadProfile, Source)
+
+# Folder below data/ -> (type of one file, field of Contents that its records go to, key of a list of records)
+FOLDERS: dict[str, tuple[type[BaseModel], str, str | None]] = {
+    "chips": (Chip, "chips", None),
+    "systems": (System, "systems", None),
+    "prices": (PriceFile, "prices", "prices"),
+    "api_prices": (ApiPriceFile, "api_prices", "prices"),
+    "grids": (Grid, "grids", None),
+    "workloads": (WorkloadProfile, "workloads", None),
+    "sources": (SourceFile, "sources", "sources"),
+    "models": (ModelCard, "models", None),
+}
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All facts by id. Records are immutable; every number in them carries unit, kind and source."""
+
+    chips: Mapping[str, Chip]
+    systems: Mapping[str, System]
+    prices: Mapping[str, Price]
+    api_prices: Mapping[str, ApiPrice]
+    grids: Mapping[str, Grid]
+    workloads: Mapping[str, WorkloadProfile]
+    models: Mapping[str, ModelCard]
+    sources: Mapping[str, Source]
+    names: Mapping[RecordKind, Mapping[str, str]] = field(repr=False)  # lower-case id or alias -> id
+    data: Path = DATA
+
+    def records(self, kind: RecordKind) -> Mapping[str, Item]:
+        """All records of one kind by id."""
+        by_kind: dict[RecordKind, Mapping[str, Item]] = {
+            "chip": self.chips,
+            "system": self.systems,
+            "model": self.models,
+            "price": self.prices,
+            "api_price": self.api_prices,
+            "grid": self.grids,
+            "workload": self.workloads,
+            "source": self.sources,
+        }
+        return by_kind[kind]
+
+    def find(self, kind: RecordKind, name: str) -> Any:  # noqa: ANN401 (the record type follows from kind)
+        """Return the record with this id or alias, upper or lower case. Raises CatalogError with near matches."""
+        found = self.names[kind].get(name.lower())
+        if found is None:
+            raise CatalogError([_unknown(kind, name, self.names[kind])])
+        return self.records(kind)[found]
+
+    def chip(self, name: str) -> Chip:
+        """Return the chip with this id or alias. Raises CatalogError."""
+        chip: Chip = self.find("chip", name)
+        return chip
+
+    def system(self, name: str) -> System:
+        """Return the system with this id or alias. Raises CatalogError."""
+        system: System = self.find("system", name)
+        return system
+
+    def model(self, name: str) -> ModelCard:
+        """Return the model card with this id or alias (Hugging Face id). Raises CatalogError."""
+        card: ModelCard = self.find("model", name)
+        return card
+
+    def chip_of(self, system: System) -> Chip:
+        """Return the chip that a system is made of. Raises CatalogError."""
+        return self.chip(system.chip)
+
+    def model_config(self, name: str) -> dict[str, Any]:
+        """Return the config.json of a catalogued model. Raises CatalogError."""
+        path = self.data / "models" / self.model(name).id / "config.json"
+        try:
+            config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise CatalogError([f"{path}: cannot be read ({error}); expected a JSON file"]) from None
+        return config
+
+    def match_systems(self, patterns: Iterable[str]) -> tuple[System, ...]:
+        """Return the systems whose id, alias or vendor matches one of the patterns (``nvidia-*``, ``amd``).
+
+        In id order; upper and lower case are the same; a pattern that matches nothing raises CatalogError.
+        """
+        chosen: set[str] = set()
+        problems: list[str] = []
+        vendors = [(system.vendor.lower(), system.id) for system in self.systems.values()]
+        for pattern in patterns:
+            wanted = pattern.lower()
+            hits = {name for key, name in self.names["system"].items() if fnmatch.fnmatchcase(key, wanted)}
+            hits |= {name for vendor, name in vendors if fnmatch.fnmatchcase(vendor, wanted)}
+            if not hits:
+                problems.append(_unknown("system", pattern, self.names["system"]))
+            chosen |= hits
+        if problems:
+            raise CatalogError(problems)
+        return tuple(self.systems[name] for name in sorted(chosen))
+
+
+def _unknown(kind: str, name: str, known: Mapping[str, str]) -> str:
+    near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+    hint = f"; did you mean {', '.join(near)}?" if near else f"; accepted: one of {len(set(known.values()))} ids"
+    return f"unknown {kind.replace('_', ' ')} '{name}'{hint}"
+
+
+def load(overlays: Sequence[Path] = ()) -> Catalog:
+    """Load the shipped facts and lay the user's files over them; a record with a known id replaces the shipped one.
+
+    Raises CatalogError with every problem of every file.
+    """
+    return catalog_of(overlay(read_folder(DATA), overlays), DATA)
+
+
+def read_folder(data: Path) -> Contents:
+    """Read every file below `data` and validate it. Raises CatalogError with every problem of every file."""
+    found: dict[str, list[Any]] = {name: [] for _, name, _ in FOLDERS.values()}
+    problems: list[str] = []
+    for path in data_files(data):
+        model, name, many = FOLDERS[path.relative_to(data).parts[0]]
+        try:
+            record = read_yaml(path, model)
+        except CatalogError as error:
+            problems += error.problems
+            continue
+        found[name] += getattr(record, many) if many else [record]
+    problems += _duplicates(found)
+    if problems:
+        raise CatalogError(problems)
+    return Contents.model_validate(found)
+
+
+def data_files(data: Path) -> list[Path]:
+    """Every file that `read_folder` reads, in a fixed order."""
+    files: list[Path] = []
+    for folder in FOLDERS:
+        pattern = "*/card.yaml" if folder == "models" else "*.yaml"
+        files += sorted((data / folder).glob(pattern))
+    return files
+
+
+def _duplicates(found: Mapping[str, Sequence[Item]]) -> list[str]:
+    problems = []
+    for name, records in found.items():
+        seen: dict[str, str] = {}
+        for record in records:
+            for key in (record.id, *getattr(record, "aliases", ())):
+                other = seen.setdefault(key.lower(), record.id)
+                if other != record.id or (key == record.id and records.count(record) > 1):
+                    problems.append(f"{name}: '{key}' of '{record.id}' is given twice (also '{other}')")
+    return problems
+
+
+def overlay(contents: Contents, paths: Sequence[Path]) -> Contents:
+    """Lay the records of user files over the shipped ones. Raises CatalogError with every problem of every file."""
+    if not paths:
+        return contents
+    by_id = {name: {record.id: record for record in getattr(contents, name)} for name in Contents.model_fields}
+    problems: list[str] = []
+    for path in paths:
+        try:
+            for document in read_documents(path):
+                model, name, many = _type_of(document, path)
+                record: Any = validate(document, model, str(path))
+                records: Sequence[Item] = getattr(record, many) if many else [record]
+                by_id[name] |= {one.id: one for one in records}
+        except CatalogError as error:
+            problems += error.problems
+    if problems:
+        raise CatalogError(problems)
+    return Contents.model_validate({name: tuple(records.values()) for name, records in by_id.items()})
+
+
+# Key that only one kind of file has at its top
+TELLING_KEYS = {
+    "peaks": "chips",
+    "levels": "systems",
+    "electricity": "grids",
+    "input_tokens": "workloads",
+    "sources": "sources",
+}
+
+
+def _type_of(document: object, path: Path) -> tuple[type[BaseModel], str, str | None]:
+    if isinstance(document, Mapping):
+        if isinstance(document.get("prices"), list):
+            rows = document["prices"]
+            hosted = any(isinstance(row, Mapping) and "model" in row for row in rows)
+            return FOLDERS["api_prices" if hosted else "prices"]
+        for key, folder in TELLING_KEYS.items():
+            if key in document:
+                return FOLDERS[folder]
+    raise CatalogError(
+        [f"{path}: cannot tell what this is; accepted: a file with one of {', '.join(TELLING_KEYS)}, prices at its top"]
+    )
+
+
+def catalog_of(contents: Contents, data: Path) -> Catalog:
+    """Index validated records by id and alias."""
+    fields: dict[RecordKind, Sequence[Any]] = {
+        "chip": contents.chips,
+        "system": contents.systems,
+        "model": contents.models,
+        "price": contents.prices,
+        "api_price": contents.api_prices,
+        "grid": contents.grids,
+        "workload": contents.workloads,
+        "source": contents.sources,
+    }
+    return Catalog(
+        chips=_by_id(contents.chips),
+        systems=_by_id(contents.systems),
+        prices=_by_id(contents.prices),
+        api_prices=_by_id(contents.api_prices),
+        grids=_by_id(contents.grids),
+        workloads=_by_id(contents.workloads),
+        models=_by_id(contents.models),
+        sources=_by_id(contents.sources),
+        names={kind: _names(records) for kind, records in fields.items()},
+        data=data,
+    )
+
+
+def _by_id(records: Sequence[Named]) -> dict[str, Named]:
+    return {record.id: record for record in sorted(records, key=lambda record: record.id)}
+
+
+def _names(records: Sequence[Item]) -> dict[str, str]:
+    names = {alias.lower(): record.id for record in records for alias in getattr(record, "aliases", ())}
+    return names | {record.id.lower(): record.id for record in records}
