@@ -50,11 +50,13 @@ class Experts:
     hidden: int
     inner: int
     matrices: int = 3  # gate, up, down; 2 without gate
+    bias: bool = False
 
     @property
     def parameters_each(self) -> int:
         """Weights of one expert [-]."""
-        return self.matrices * self.hidden * self.inner
+        biases = (self.matrices - 1) * self.inner + self.hidden if self.bias else 0
+        return self.matrices * self.hidden * self.inner + biases
 
     @property
     def parameters(self) -> int:
