@@ -32,16 +32,7 @@ def grouped_attention(
     return (
         _norm("attention_norm", hidden, "attention", 2 if conventions.sandwich_norms else 1),
         Linear("q", hidden, gates * heads * head_dim, "column", "attention", "attention", gates * head_dim, qkv_bias),
-        Linear(
-            "kv",
-            hidden,
-            kv_parts * kv_heads * head_dim,
-            "column",
-            "attention",
-            "attention",
-            kv_parts * head_dim,
-            qkv_bias,
-        ),
+        Linear("kv", hidden, kv_heads * kv_width, "column", "attention", "attention", kv_width, qkv_bias),
         _rotary(fields, conventions, heads, kv_heads, head_dim, gates),
         Attention("attention", heads, kv_heads, head_dim, head_dim, window),
         Linear("o", heads * head_dim, hidden, "row", "attention", "attention", head_dim, bias and conventions.o_bias),
