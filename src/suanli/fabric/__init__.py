@@ -1,12 +1,6 @@
 """Time of one collective or transfer: pure functions of sizes, ranks and links."""
 
-from suanli.fabric.collectives import (
-    Network,
-    NetworkLevel,
-    all_gather_time,
-    all_reduce_time,
-    all_to_all_time,
-    transfer_time,
-)
+from suanli.fabric.collectives import all_gather_time, all_reduce_time, all_to_all_time, transfer_time
+from suanli.fabric.topology import Network, NetworkLevel
 
 __all__ = ["Network", "NetworkLevel", "all_gather_time", "all_reduce_time", "all_to_all_time", "transfer_time"]
