@@ -1,0 +1,92 @@
+"""What fits: weights, KV cache and reserve on every chip of a placement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from suanli.mapping.engine import Engine
+from suanli.mapping.hardware import Hardware
+from suanli.mapping.placement import Placements, linear_shard
+from suanli.mapping.precision import BYTES, Precision
+from suanli.workload.ops import Attention, Embedding, Experts, Linear, LinearAttention, ModelGraph, Operator, Pointwise
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MemoryFit:
+    """Memory of one chip [B] for placements of shape (n,)."""
+
+    capacity: float
+    weights: Array
+    reserve: float
+    budget: Array  # left for the KV cache, may be negative
+    kv_per_token: Array  # one request's token, on the chips of its tensor-parallel group
+    window_kv: Array  # per request, of windowed layers at full window
+    state: Array  # per request, constant state of linear attention
+    ranks: Array  # data-parallel groups that share an instance's requests
+
+    def requests(self, tokens: Array) -> Array:
+        """Requests of `tokens` KV tokens each that fit in one instance, broadcast [-]."""
+        per_request = self.kv_per_token[:, None] * tokens + (self.window_kv + self.state)[:, None]
+        return np.asarray(np.maximum(self.budget, 0.0)[:, None] / per_request * self.ranks[:, None])
+
+
+def _weights_of(operator: Operator, place: Placements, precision: Precision) -> Array:
+    """Bytes of one operator's weights on one chip of its stage."""
+    size = np.zeros_like(place.tp)
+    match operator:
+        case Linear():
+            k, n = linear_shard(operator, place.tp)
+            size = k * n * precision.roles[operator.role].weight_bytes
+        case Experts():
+            local = np.ceil(operator.count / place.ep) / place.moe_tp
+            size = local * operator.parameters_each * precision.roles["expert"].weight_bytes
+        case Embedding() if not operator.tied:
+            size = operator.parameters / place.tp * BYTES["bf16"]
+        case Pointwise():
+            size = size + operator.parameters * BYTES["bf16"]
+    return np.asarray(size)
+
+
+def weight_bytes(graph: ModelGraph, place: Placements, precision: Precision) -> Array:
+    """Weights on the fullest chip [B], shape (n,): layers spread evenly over stages, embedding and head on the ends."""
+    total = np.zeros_like(place.tp)
+    for group in graph.groups:
+        layer = sum((_weights_of(op, place, precision) for op in group.operators), np.zeros_like(place.tp))
+        total = total + layer * group.count / place.pp
+    ends = sum((_weights_of(op, place, precision) for op in graph.head), np.zeros_like(place.tp))
+    embedding = _weights_of(graph.embedding, place, precision)
+    return total + np.where(place.pp > 1.0, np.maximum(ends, embedding), ends + embedding)
+
+
+def memory_fit(
+    graph: ModelGraph, hardware: Hardware, precision: Precision, engine: Engine, place: Placements
+) -> MemoryFit:
+    """Budget for the KV cache: capacity x engine fraction - weights - reserve (activations, graphs, buffers)."""
+    per_token, window, state = np.zeros_like(place.tp), np.zeros_like(place.tp), np.zeros_like(place.tp)
+    for group in graph.groups:
+        for operator in group.operators:
+            if isinstance(operator, Attention):
+                heads = np.ceil(operator.kv_heads / place.tp)
+                elements = (
+                    float(operator.latent + operator.rope)
+                    if operator.latent
+                    else heads * (operator.qk_dim + operator.v_dim)
+                )
+                size = elements * precision.kv_bytes + operator.indexer_dim * BYTES["fp8"]
+                if operator.window:
+                    window = window + size * operator.window * group.count / place.pp
+                else:
+                    per_token = per_token + size * group.count / place.pp
+            elif isinstance(operator, LinearAttention):
+                size = (
+                    operator.state_elements * operator.state_bytes + operator.conv_elements * BYTES["bf16"]
+                ) / place.tp
+                state = state + size * group.count / place.pp
+    weights = weight_bytes(graph, place, precision)
+    budget = hardware.capacity * engine.memory_fraction.si - weights - engine.reserve.si
+    return MemoryFit(hardware.capacity, weights, engine.reserve.si, budget, per_token, window, state, place.dp)
