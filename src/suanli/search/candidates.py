@@ -1,0 +1,197 @@
+"""Evaluate every deployment of one system: a table of columns, one row per deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from suanli.mapping.engine import Engine
+from suanli.mapping.hardware import Hardware
+from suanli.mapping.memory import MemoryFit, memory_fit
+from suanli.mapping.placement import Placements
+from suanli.mapping.precision import Precision
+from suanli.mapping.step import StepModel
+from suanli.search.study import Slo
+from suanli.serving.steady import (
+    TAILS,
+    Demand,
+    Point,
+    PrefillPoint,
+    aggregated,
+    batch_grid,
+    batch_limit,
+    decode_pool,
+    prefill_pool,
+)
+from suanli.workload.ops import ModelGraph
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+COARSE, FINE = 16, 8  # batch sizes tried per deployment: first over the whole range, then between two of them
+USE = np.linspace(0.1, 0.95, 18)[None, :]  # utilisations of a prefill pool that are tried
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is the same for all placements of one evaluation."""
+
+    graph: ModelGraph
+    hardware: Hardware
+    engine: Engine
+    precision: Precision
+    demand: Demand
+    token_budget: float
+    max_batch: float | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """Best operating point of every placement under the SLO, arrays (n,).
+
+    rate : requests per second of one instance, 0 where the SLO cannot be met. batch : decoding requests (prefill pool:
+    utilisation). tpot_floor, ttft_floor : latency [s] at the lightest load, for the excuse.
+    """
+
+    setting: Setting
+    role: str  # aggregated, prefill or decode
+    placements: Placements
+    fits: Mask
+    rate: Array
+    batch: Array
+    tpot_floor: Array
+    ttft_floor: Array
+
+    @property
+    def chips_per_rate(self) -> Array:
+        """Chips per request/s [-], infinite where the SLO cannot be met."""
+        with np.errstate(divide="ignore"):
+            return np.where(self.rate > 0.0, self.placements.chips / self.rate, np.inf)
+
+
+def models_of(setting: Setting, place: Placements) -> tuple[StepModel, MemoryFit]:
+    """Step model and memory fit of the placements."""
+    model = StepModel(setting.graph, setting.hardware, setting.precision, setting.engine, place)
+    fit = memory_fit(setting.graph, setting.hardware, setting.precision, setting.engine, place)
+    return model, fit
+
+
+def latency_ok(point: Point, setting: Setting, slo: Slo) -> Mask:
+    """Where every latency limit holds."""
+    ok = point.feasible.copy()
+    engine, demand = setting.engine, setting.demand
+    for percentile, limit in slo.limits("tpot").items():
+        ok &= point.tpot_at(demand, percentile) <= limit
+    for percentile, limit in slo.limits("ttft").items():
+        first, front = engine.first_token_s.si, engine.frontend_s.si
+        ok &= point.ttft(demand, first, front, percentile, TAILS[percentile]) <= limit
+    return ok
+
+
+def _largest(point: Point, ok: Mask) -> tuple[Array, Array, Array]:
+    """Per row: index of the highest rate that is allowed (-1: none), that rate and its batch."""
+    rate = np.where(ok, point.request_rate, -1.0)
+    index = np.argmax(rate, axis=1)
+    rows = np.arange(len(rate))
+    best = rate[rows, index]
+    return np.where(best > 0.0, index, -1), np.maximum(best, 0.0), point.batch[rows, index]
+
+
+def aggregated_column(setting: Setting, place: Placements, slo: Slo) -> Column:
+    """Best operating point of every placement with prefill and decode on the same chips."""
+    model, fit = models_of(setting, place)
+    limit = _limit(setting, fit)
+
+    def evaluate(batch: Array) -> tuple[Point, Mask]:
+        point = aggregated(model, fit, setting.demand, batch, setting.token_budget)
+        return point, latency_ok(point, setting, slo)
+
+    return _search(setting, "aggregated", place, fit, limit, evaluate)
+
+
+def decode_column(setting: Setting, place: Placements, slo: Slo) -> Column:
+    """Best operating point of every placement that only decodes; TTFT is the prefill pool's."""
+    model, fit = models_of(setting, place)
+    limit = _limit(setting, fit)
+    tpot_only = slo.model_copy(update={f"ttft_{p}": None for p in TAILS})
+
+    def evaluate(batch: Array) -> tuple[Point, Mask]:
+        point = decode_pool(model, fit, setting.demand, batch)
+        return point, latency_ok(point, setting, tpot_only)
+
+    return _search(setting, "decode", place, fit, limit, evaluate)
+
+
+def _limit(setting: Setting, fit: MemoryFit) -> Array:
+    limit = batch_limit(fit, setting.demand, setting.engine.max_requests.si)
+    return np.minimum(limit, setting.max_batch) if setting.max_batch else limit
+
+
+def _search(setting, role, place, fit, limit, evaluate) -> Column:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    grid = batch_grid(limit, COARSE)
+    point, ok = evaluate(grid)
+    index, _, _ = _largest(point, ok)
+    rows = np.arange(len(grid))
+    low = grid[rows, np.maximum(index, 0)]
+    high = grid[rows, np.minimum(np.maximum(index, 0) + 1, COARSE - 1)]
+    fine = low[:, None] * (np.maximum(high, low) / low)[:, None] ** np.linspace(0.0, 1.0, FINE)[None, :]
+    refined, allowed = evaluate(fine)
+    _, rate, batch = _largest(refined, allowed)
+    first = refined if role == "decode" else point
+    ttft = first.ttft(setting.demand, setting.engine.first_token_s.si, setting.engine.frontend_s.si, "p50", 0.5)
+    fits = (fit.budget > 0.0) & (limit >= 1.0)
+    rate = np.where((index >= 0) & fits, rate, 0.0)
+    return Column(setting, role, place, fits, rate, batch, point.tpot[:, 0], ttft[:, 0])
+
+
+def prefill_column(setting: Setting, place: Placements, slo: Slo, transfer_s: Array | float = 0.0) -> Column:
+    """Highest utilisation of every prefill-only placement at which TTFT, with `transfer_s` (n, 1) added, holds."""
+    model, fit = models_of(setting, place)
+    point = prefill_pool(model, fit, setting.demand, USE, setting.token_budget)
+    ok = (point.request_rate > 0.0) & np.ones_like(USE, dtype=bool)
+    fixed = setting.engine.first_token_s.si + setting.engine.frontend_s.si
+    for percentile, limit in slo.limits("ttft").items():
+        ok &= point.ttft(setting.demand, percentile, TAILS[percentile]) + fixed + transfer_s <= limit
+    rate = np.where(ok, point.request_rate, -1.0)
+    index = np.argmax(rate, axis=1)
+    rows = np.arange(len(rate))
+    best = np.maximum(rate[rows, index], 0.0)
+    floor = point.ttft(setting.demand, "p50", 0.5)[:, 0] + fixed
+    fits = point.request_rate[:, 0] > 0.0
+    return Column(setting, "prefill", place, fits, best, USE[0, index], floor, floor)
+
+
+def operating_point(column: Column, row: int, rate: float) -> tuple[Setting, Placements, Point | PrefillPoint]:
+    """State of one deployment when it serves `rate` requests/s per instance, at most its best rate."""
+    setting, place = column.setting, column.placements.take(np.array([row]))
+    model, fit = models_of(setting, place)
+    if column.role == "prefill":
+        use = np.array([[column.batch[row] * rate / column.rate[row]]])
+        return setting, place, prefill_pool(model, fit, setting.demand, use, setting.token_budget)
+    low, high = 1e-3, float(column.batch[row])
+
+    def at(batch: float) -> Point:
+        grid = np.array([[batch]])
+        if column.role == "decode":
+            return decode_pool(model, fit, setting.demand, grid)
+        return aggregated(model, fit, setting.demand, grid, setting.token_budget)
+
+    for _ in range(40):
+        middle = (low * high) ** 0.5
+        if float(at(middle).request_rate[0, 0]) < rate:
+            low = middle
+        else:
+            high = middle
+    return setting, place, at(high)
+
+
+def settings_of(base: Setting, kv_formats: tuple[str, ...], budgets: tuple[float, ...]) -> Iterator[Setting]:
+    """The base setting in every KV-cache format and token budget that is tried."""
+    for kv in kv_formats:
+        for budget in budgets:
+            yield Setting(
+                base.graph, base.hardware, base.engine, base.precision.with_kv(kv), base.demand, budget, base.max_batch
+            )

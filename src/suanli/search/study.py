@@ -1,0 +1,185 @@
+"""A study: the question a user asks, read strictly from YAML.
+
+Every problem of a file is reported at once, each in one line: file, key, what was given, what is accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from suanli.catalog.files import CatalogError, read_documents
+from suanli.catalog.schema import Dtype
+from suanli.quantity import QuantityError, parse_amount
+
+Objective = Literal["usd_per_mtok", "tokens_per_joule", "chips", "ttft"]
+TraceFormat = Literal["azure", "mooncake", "burstgpt", "servegen", "agentic"]
+PERCENTILES = ("p50", "p90", "p95", "p99")
+
+
+class StudyError(CatalogError):
+    """A study cannot be used; `problems` lists every reason, one line each."""
+
+
+def _amount(unit: str) -> BeforeValidator:
+    """Accept '2 s' style text in any unit of the dimension; a bare number has no unit and is refused."""
+
+    def read(value: object) -> object:
+        if value is None:
+            return None
+        text = str(value)
+        if unit == "request/s" and text.rstrip().endswith("/s") and "request" not in text:
+            text = text.replace("/s", " request/s")
+        try:
+            amount = parse_amount(text, unit)
+        except QuantityError as error:
+            raise ValueError(str(error)) from None
+        if amount <= 0.0:
+            raise ValueError(f"'{value}' must be above zero")
+        return amount
+
+    return BeforeValidator(read)
+
+
+Duration = Annotated[float, _amount("s")]
+Rate = Annotated[float, _amount("request/s")]
+Power = Annotated[float, _amount("W")]
+Money = Annotated[float, _amount("USD")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TraceFile(_Strict):
+    """A request trace on disk."""
+
+    path: Path
+    format: TraceFormat
+
+
+class Workload(_Strict):
+    """What arrives. One of: `trace`; `profile` at a rate; fixed lengths at a rate or with a number of users."""
+
+    trace: TraceFile | None = None
+    profile: str | None = None
+    rate: Rate | None = None  # request/s
+    input_tokens: Annotated[float, Field(gt=0)] | None = None
+    output_tokens: Annotated[float, Field(gt=0)] | None = None
+    concurrency: Annotated[float, Field(gt=0)] | None = None  # users in a closed loop
+    prefix_hit_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of input tokens
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        lengths = self.input_tokens is not None and self.output_tokens is not None
+        half = (self.input_tokens is None) != (self.output_tokens is None)
+        kinds = [self.trace is not None, self.profile is not None, lengths]
+        if half:
+            raise ValueError("input_tokens and output_tokens go together")
+        if sum(kinds) != 1:
+            raise ValueError("give exactly one of: trace, profile, input_tokens with output_tokens")
+        if self.trace is None and (self.rate is None) == (self.concurrency is None):
+            raise ValueError("give rate (open loop) or concurrency (closed loop), one of them")
+        return self
+
+
+class Slo(_Strict):
+    """Latency limits [s]; what is not given is not limited."""
+
+    ttft_p50: Duration | None = None
+    ttft_p90: Duration | None = None
+    ttft_p95: Duration | None = None
+    ttft_p99: Duration | None = None
+    tpot_p50: Duration | None = None
+    tpot_p90: Duration | None = None
+    tpot_p95: Duration | None = None
+    tpot_p99: Duration | None = None
+
+    def limits(self, metric: Literal["ttft", "tpot"]) -> dict[str, float]:
+        """Limits of one metric by percentile [s]."""
+        named = {p: getattr(self, f"{metric}_{p}") for p in PERCENTILES}
+        return {p: limit for p, limit in named.items() if limit is not None}
+
+
+class Limits(_Strict):
+    """Hard limits of a plan."""
+
+    power: Power | None = None  # W, provisioned IT power: chips with their share of host, switches and network
+    chips: Annotated[int, Field(gt=0)] | None = None
+    capex: Money | None = None  # USD
+    region: str | None = None  # where it must be sold
+
+
+class Study(_Strict):
+    """One planning question."""
+
+    schema_version: Literal[1]
+    model: str
+    weights: Dtype | None = None
+    activations: Dtype | None = None
+    kv_cache: Literal["bf16", "fp8"] | None = None
+    workload: Workload
+    slo: Slo = Slo()
+    systems: Literal["all"] | tuple[str, ...] = "all"
+    include_roadmap: bool = False
+    limits: Limits = Limits()
+    economics: str | dict[str, str] = "hyperscaler-owned-2026"
+    objective: Objective = "usd_per_mtok"
+    overlays: tuple[Path, ...] = ()
+
+    @staticmethod
+    def from_yaml(path: str | Path) -> Study:
+        """Read a study file; relative paths in it are relative to the file. Raises StudyError."""
+        file = Path(path)
+        try:
+            documents = read_documents(file)
+        except CatalogError as error:
+            raise StudyError(error.problems) from None
+        if len(documents) != 1 or not isinstance(documents[0], Mapping):
+            raise StudyError([f"{file}: a study is one mapping of keys; see `suanli init`"])
+        study = Study.from_mapping(documents[0], str(file))
+        return study.relative_to(file.parent)
+
+    @staticmethod
+    def from_mapping(content: Mapping[str, Any], where: str) -> Study:
+        """Check a mapping; `where` names its origin in messages. Raises StudyError with all problems."""
+        try:
+            return Study.model_validate(dict(content))
+        except ValidationError as error:
+            raise StudyError([_sentence(where, item) for item in error.errors()]) from None
+
+    def relative_to(self, folder: Path) -> Study:
+        """The same with file paths taken from `folder`."""
+        overlays = tuple(folder / path for path in self.overlays)
+        model = str(folder / self.model) if self.model.endswith(".json") else self.model
+        trace = self.workload.trace
+        workload = self.workload
+        if trace is not None:
+            located = trace.model_copy(update={"path": folder / trace.path})
+            workload = workload.model_copy(update={"trace": located})
+        return self.model_copy(update={"overlays": overlays, "model": model, "workload": workload})
+
+
+ACCEPTED = {
+    "objective": ", ".join(get_args(Objective)),
+    "weights": ", ".join(get_args(Dtype)),
+    "activations": ", ".join(get_args(Dtype)),
+}
+
+
+def _sentence(where: str, error: Any) -> str:  # noqa: ANN401 (pydantic's ErrorDetails)
+    """One line from one pydantic error."""
+    key = ".".join(str(part) for part in error["loc"] if part not in ("tuple[str, ...]", "literal['all']")) or "study"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        parent = error["loc"][0] if len(error["loc"]) > 1 else ""
+        fields = {"workload": Workload, "slo": Slo, "limits": Limits}.get(str(parent), Study).model_fields
+        return f"{where}: {key}: unknown key; accepted: {', '.join(fields)}"
+    if error["type"] == "missing":
+        return f"{where}: {key}: missing"
+    given = error.get("input")
+    shown = f" (given {given!r})" if not isinstance(given, Mapping) and "'" not in message[:2] else ""
+    return f"{where}: {key}: {message}{shown}"
