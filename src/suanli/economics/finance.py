@@ -19,7 +19,11 @@ Numbers: TypeAlias = "float | NDArray[np.float64]"
 
 
 class EconomicsError(ValueError):
-    """An input of the cost model is impossible or missing. The message names it."""
+    """Inputs of the cost model are impossible or missing. `problems` has one line for each, and names it."""
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
 
 
 def refuse(condition: object, message: str) -> None:

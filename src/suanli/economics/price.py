@@ -11,7 +11,7 @@ Hours are those of a year in which the chip is there, used or not: utilisation e
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -72,32 +72,79 @@ def owned_usd_per_chip_hour(
     residual_fraction : resale value at the end of the life over capex [-]
     life_years : economic life of the hardware [year]
     cost_of_capital : discount rate [1/year]
+    others : as in :func:`running_usd_per_chip_hour`
+    """
+    running = running_usd_per_chip_hour(
+        capex_usd_per_chip=capex_usd_per_chip,
+        power_w_all_in=power_w_all_in,
+        average_load_fraction=average_load_fraction,
+        pue=pue,
+        usd_per_kwh=usd_per_kwh,
+        facility_usd_per_kw_month=facility_usd_per_kw_month,
+        opex_fraction_per_year=opex_fraction_per_year,
+        opex_usd_per_chip_year=opex_usd_per_chip_year,
+        demand_usd_per_kw_month=demand_usd_per_kw_month,
+        provisioning_factor=provisioning_factor,
+    )
+    payment = payment_usd_per_chip_year(
+        capex_usd_per_chip=capex_usd_per_chip,
+        residual_fraction=residual_fraction,
+        life_years=life_years,
+        rate_per_year=cost_of_capital,
+    )
+    return replace(running, capital=payment / HOURS_PER_YEAR)
+
+
+def payment_usd_per_chip_year(
+    *, capex_usd_per_chip: Numbers, residual_fraction: Numbers, life_years: Numbers, rate_per_year: Numbers
+) -> Numbers:
+    """Yearly payment that repays the capex less the present value of what is left of it [USD/chip/year]."""
+    refuse(np.asarray(capex_usd_per_chip) < 0, f"capex must be at least 0 USD/chip (given {capex_usd_per_chip})")
+    refuse(_outside_unit(residual_fraction), f"residual must be between 0 and 1 (given {residual_fraction})")
+    recovery = capital_recovery_factor(rate_per_year, life_years)
+    kept = 1.0 - residual_fraction * discount_factor(rate_per_year, life_years)
+    return capex_usd_per_chip * kept * recovery
+
+
+def running_usd_per_chip_hour(
+    *,
+    capex_usd_per_chip: Numbers,
+    power_w_all_in: Numbers,
+    average_load_fraction: Numbers,
+    pue: Numbers,
+    usd_per_kwh: Numbers,
+    facility_usd_per_kw_month: Numbers,
+    opex_fraction_per_year: Numbers = 0.0,
+    opex_usd_per_chip_year: Numbers = 0.0,
+    demand_usd_per_kw_month: Numbers = 0.0,
+    provisioning_factor: Numbers = 1.0,
+) -> CostBreakdown:
+    """Cost of housing, powering and running one chip for one hour, without paying for it.
+
+    Parameters
+    ----------
     power_w_all_in : IT power that must be provisioned, chip plus its share of host, NIC, switch [W/chip]
     average_load_fraction : mean IT power over `power_w_all_in` [-]
     pue : facility energy over IT energy, at least 1 [-]
     usd_per_kwh : electricity [USD/kWh]
     facility_usd_per_kw_month : hosting, or own build as :func:`build_usd_per_kw_month`, per provisioned kW
-    opex_fraction_per_year : support, spares, insurance ... per year over capex [1/year]
+    opex_fraction_per_year : support, spares, insurance ... per year over `capex_usd_per_chip` [1/year]
     opex_usd_per_chip_year : staff, software, network per chip [USD/chip/year]
     demand_usd_per_kw_month : demand charge of the utility on provisioned facility kW [USD/kW/month]
     provisioning_factor : kW paid for over `power_w_all_in`, at least 1 [-]
     """
-    refuse(np.asarray(capex_usd_per_chip) < 0, f"capex must be at least 0 USD/chip (given {capex_usd_per_chip})")
     refuse(np.asarray(pue) < 1, f"PUE must be at least 1 (given {pue})")
     refuse(np.asarray(usd_per_kwh) < 0, f"electricity must be at least 0 USD/kWh (given {usd_per_kwh})")
     refuse(np.asarray(power_w_all_in) < 0, f"power must be at least 0 W (given {power_w_all_in})")
     refuse(_outside_unit(average_load_fraction), f"load must be between 0 and 1 (given {average_load_fraction})")
-    refuse(_outside_unit(residual_fraction), f"residual must be between 0 and 1 (given {residual_fraction})")
     it_kw = power_w_all_in / WATTS_PER_KW
     paid_kw = it_kw * provisioning_factor
-    kept = 1.0 - residual_fraction * discount_factor(cost_of_capital, life_years)
-    capital_per_year = capex_usd_per_chip * kept * capital_recovery_factor(cost_of_capital, life_years)
+    energy = it_kw * average_load_fraction * pue * usd_per_kwh
+    demand = paid_kw * pue * demand_usd_per_kw_month / HOURS_PER_MONTH
     opex_per_year = opex_fraction_per_year * capex_usd_per_chip + opex_usd_per_chip_year
-    facility_kw = it_kw * average_load_fraction * pue
     return CostBreakdown(
-        capital=capital_per_year / HOURS_PER_YEAR,
         facility=paid_kw * facility_usd_per_kw_month / HOURS_PER_MONTH,
-        energy=facility_kw * usd_per_kwh + paid_kw * pue * demand_usd_per_kw_month / HOURS_PER_MONTH,
+        energy=energy + demand,
         opex=opex_per_year / HOURS_PER_YEAR,
     )
 
