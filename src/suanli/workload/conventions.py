@@ -43,6 +43,7 @@ MODEL_TYPES: dict[str, Conventions] = {
     "qwen3_5_moe_text": Conventions(qk_norm="head", shared_gate=True),
     "deepseek_v3": Conventions(),
     "deepseek_v32": Conventions(),
+    "deepseek_v4": Conventions(),
     "kimi_k2": Conventions(),
     "glm_moe_dsa": Conventions(),
     "glm4_moe": Conventions(qk_norm="head", qk_norm_field=True, o_bias=False),

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from suanli.workload.ops import Attention, Experts, LayerGroup, Linear, LinearAttention, ModelGraph, Operator, Pointwise
 
-# DeepSeek-V3.2 caches one FP8 indexer key per token with one 4-byte scale per 128 elements, whatever the KV format is.
+# DeepSeek-V3.2 caches its indexer keys in FP8 with one 4-byte scale per 128 elements, whatever the KV format is.
+# Source: 132-byte indexer cache entry of vLLM's DeepSeek-V3.2 (index_head_dim 128).
 INDEX_BYTES_PER_ELEMENT = 1 + 4 / 128
 
 
@@ -32,10 +33,12 @@ def _sum(operators: Iterable[Operator], *, active: bool) -> int:
     return total
 
 
-def kv_bytes_per_token(graph: ModelGraph, bytes_per_element: float) -> float:
+def kv_bytes_per_token(
+    graph: ModelGraph, bytes_per_element: float, index_bytes_per_element: float = INDEX_BYTES_PER_ELEMENT
+) -> float:
     """Cache growth per token of the layers that see the whole sequence [B/token]; windowed layers stop growing."""
     return sum(
-        group.count * _token_bytes(operator, bytes_per_element)
+        group.count * _entry_bytes(operator, bytes_per_element, index_bytes_per_element) / operator.compression
         for group, operator in _attention(graph)
         if operator.window is None
     )
@@ -44,16 +47,21 @@ def kv_bytes_per_token(graph: ModelGraph, bytes_per_element: float) -> float:
 def windowed_kv_bytes_per_token(graph: ModelGraph, bytes_per_element: float) -> float:
     """Cache growth per token of the windowed layers while the sequence is shorter than their window [B/token]."""
     return sum(
-        group.count * _token_bytes(operator, bytes_per_element)
+        group.count * _entry_bytes(operator, bytes_per_element, INDEX_BYTES_PER_ELEMENT)
         for group, operator in _attention(graph)
         if operator.window is not None
     )
 
 
-def kv_bytes(graph: ModelGraph, tokens: int, bytes_per_element: float) -> float:
+def kv_bytes(
+    graph: ModelGraph,
+    tokens: int,
+    bytes_per_element: float,
+    index_bytes_per_element: float = INDEX_BYTES_PER_ELEMENT,
+) -> float:
     """Cache and recurrent state of one request of `tokens` tokens [B]."""
     cache = sum(
-        group.count * _token_bytes(operator, bytes_per_element) * _visible(operator, tokens)
+        group.count * _entry_bytes(operator, bytes_per_element, index_bytes_per_element) * _entries(operator, tokens)
         for group, operator in _attention(graph)
     )
     return cache + state_bytes(graph, bytes_per_element)
@@ -91,8 +99,8 @@ def _attention_flops(operator: Operator, context: int) -> float:
         return 6.0 * operator.state_elements
     if not isinstance(operator, Attention):
         return 0.0
-    seen = _visible(operator, context)
-    indexer = 2.0 * operator.indexer_heads * operator.indexer_dim * context
+    seen = _entries(operator, context)
+    indexer = 2.0 * operator.indexer_heads * operator.indexer_dim * seen
     if operator.sparse_top_k:
         seen = min(seen, operator.sparse_top_k)
     width = 2 * operator.latent + operator.rope if operator.latent else operator.qk_dim + operator.v_dim
@@ -106,9 +114,10 @@ def _attention(graph: ModelGraph) -> Iterable[tuple[LayerGroup, Attention]]:
                 yield group, operator
 
 
-def _visible(operator: Attention, tokens: int) -> int:
-    return tokens if operator.window is None else min(tokens, operator.window)
+def _entries(operator: Attention, tokens: int) -> float:
+    """Cached entries of a sequence of `tokens` tokens [-]."""
+    return (tokens if operator.window is None else min(tokens, operator.window)) / operator.compression
 
 
-def _token_bytes(operator: Attention, bytes_per_element: float) -> float:
-    return operator.kv_elements * bytes_per_element + operator.indexer_dim * INDEX_BYTES_PER_ELEMENT
+def _entry_bytes(operator: Attention, bytes_per_element: float, index_bytes_per_element: float) -> float:
+    return operator.kv_elements * bytes_per_element + operator.indexer_dim * index_bytes_per_element

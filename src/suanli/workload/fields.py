@@ -69,20 +69,26 @@ class Fields:
             return default
         return value
 
-    def word_list(self, name: str, length: int, accepted: tuple[str, ...]) -> tuple[str, ...] | None:
-        """A list of `length` words out of `accepted`, or None when the field is absent."""
+    def words(
+        self, name: str, length: int, accepted: Mapping[Any, str] | tuple[str, ...], *, longer: bool = False
+    ) -> tuple[str, ...] | None:
+        """One word per layer, out of `accepted` or translated by it; None when the field is absent.
+
+        `longer` allows more entries than layers.
+        """
         value = self.get(name)
         if value is None:
             return None
-        if not isinstance(value, list) or len(value) != length:
+        if not isinstance(value, list) or not (len(value) == length or (longer and len(value) > length)):
             size = f"{len(value)} entries" if isinstance(value, list) else value
             self.refuse(name, size, f"a list with one entry per layer ({length})")
             return None
-        unknown = sorted({str(word) for word in value} - set(accepted))
+        unknown = [word for word in value if not isinstance(word, str | int) or word not in accepted]
         if unknown:
-            self.refuse(name, ", ".join(unknown), ", ".join(accepted))
+            given = ", ".join(sorted({str(word) for word in unknown}))
+            self.refuse(name, given, ", ".join(str(word) for word in accepted))
             return None
-        return tuple(value)
+        return tuple(accepted[word] for word in value) if isinstance(accepted, Mapping) else tuple(value)
 
     def must_be_off(self, *names: str) -> None:
         """Refuse structure that has no operator yet; null, false, 0 and [] mean that it is not used."""

@@ -17,6 +17,7 @@ ROLE_MODULES: dict[str, tuple[str, ...]] = {
 METHOD_FORMATS = {"fp8": "fp8", "fbgemm_fp8": "fp8", "mxfp4": "mxfp4", "awq": "int4", "gptq": "int4"}
 ALGORITHM_FORMATS = {"NVFP4": "nvfp4", "FP8": "fp8"}  # modelopt
 FLOAT_FORMATS = {(8, "float"): "fp8", (8, "int"): "int8", (4, "int"): "int4", (4, "float"): "nvfp4"}
+EXPERT_FORMATS = {"fp4": "mxfp4", "fp8": "fp8"}  # `expert_dtype` (DeepSeek-V4; fp4 means MXFP4 in vLLM's loader)
 QUANT_METHODS = (*METHOD_FORMATS, "compressed-tensors", "modelopt")
 
 
@@ -34,18 +35,31 @@ def published_formats(fields: Fields) -> tuple[tuple[str, str], ...]:
     weights = _format(fields, quantisation)
     if weights is None:
         return ()
-    excluded = quantisation.get("modules_to_not_convert") or quantisation.get("ignore") or []
+    excluded = _Exclusions(quantisation.get("modules_to_not_convert") or quantisation.get("ignore") or [])
     has_experts = fields.get("num_local_experts", "num_experts", "n_routed_experts") is not None
-    dense_only = weights == "mxfp4"  # this method converts the experts alone
+    experts_only = weights == "mxfp4"  # this method converts the experts alone
+    expert_format = _expert_format(fields)
     layer = str(fields.integer("num_hidden_layers") // 2)
     formats = []
     for role, modules in ROLE_MODULES.items():
-        if (role == "expert" and not has_experts) or (dense_only and role != "expert"):
+        if (role == "expert" and not has_experts) or (experts_only and role != "expert"):
             continue
         names = [module.format(layer) for module in modules]
-        if not any(_excludes(str(pattern), name) for pattern in excluded for name in names):
+        if role == "expert" and expert_format is not None:
+            formats.append((role, expert_format))
+        elif not any(excluded.cover(name) for name in names):
             formats.append((role, weights))
     return tuple(formats)
+
+
+def _expert_format(fields: Fields) -> str | None:
+    given = fields.get("expert_dtype")
+    if given is None:
+        return None
+    if given not in EXPERT_FORMATS:
+        fields.refuse("expert_dtype", given, ", ".join(EXPERT_FORMATS))
+        return None
+    return EXPERT_FORMATS[given]
 
 
 def _format(fields: Fields, quantisation: dict[str, Any]) -> str | None:
@@ -66,11 +80,24 @@ def _format(fields: Fields, quantisation: dict[str, Any]) -> str | None:
     return None
 
 
-def _excludes(pattern: str, name: str) -> bool:
-    """Whether an entry of the exclusion list covers a module: regular expression, glob or part of the name."""
-    if pattern.startswith("re:"):
-        return re.match(pattern[3:], name) is not None
-    if "*" in pattern:
-        return fnmatchcase(name, pattern) or fnmatchcase(name, pattern.replace("language_model.", "", 1))
-    parts = f".{name}."
-    return f".{pattern}." in parts
+class _Exclusions:
+    """Modules that a checkpoint leaves in 16 bits: regular expressions (`re:`), globs, and parts of dotted names.
+
+    Some checkpoints list a thousand plain names; those are looked up, not scanned.
+    """
+
+    def __init__(self, entries: list[Any]) -> None:
+        texts = [str(entry) for entry in entries]
+        self._expressions = [text[3:] for text in texts if text.startswith("re:")]
+        self._globs = [text for text in texts if "*" in text and not text.startswith("re:")]
+        self._names = {text for text in texts if "*" not in text}
+
+    def cover(self, name: str) -> bool:
+        """Whether the module `name` or one that contains it is excluded."""
+        words = name.split(".")
+        parts = {".".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
+        return (
+            not parts.isdisjoint(self._names)
+            or any(fnmatchcase(name, text.replace("language_model.", "", 1)) for text in self._globs)
+            or any(re.match(text, name) for text in self._expressions)
+        )

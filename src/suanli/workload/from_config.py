@@ -9,24 +9,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from suanli.workload.attention import grouped_attention, latent_attention, linear_attention
+from suanli.workload.compressed import TYPE_OF_RATIO, compressed_attention
 from suanli.workload.conventions import MODEL_TYPES, Conventions
+from suanli.workload.feedforward import EXPERT_COUNT_FIELDS, dense_ffn, moe_ffn
 from suanli.workload.fields import Fields, ModelError
 from suanli.workload.formats import published_formats
-from suanli.workload.layers import (
-    EXPERT_COUNT_FIELDS,
-    dense_ffn,
-    grouped_attention,
-    latent_attention,
-    linear_attention,
-    moe_ffn,
-)
 from suanli.workload.ops import Embedding, LayerGroup, Linear, ModelGraph, Operator, Pointwise
+from suanli.workload.residual import head_entry
 
 __all__ = ["ModelError", "graph_from_config"]
 
-LAYER_TYPES = ("full_attention", "sliding_attention", "chunked_attention", "linear_attention")
-FFN_TYPES = ("dense", "sparse")
+# Accepted words of `layer_types` and `mlp_layer_types`, and what they mean here.
+LAYER_TYPES = {
+    "full_attention": "full_attention",
+    "indexed_attention": "full_attention",  # the indexer follows from index_topk
+    "deepseek_sparse_attention": "full_attention",
+    "sliding_attention": "sliding_attention",
+    "chunked_attention": "chunked_attention",
+    "linear_attention": "linear_attention",
+    "compressed_sparse_attention": "compressed_sparse_attention",
+    "heavily_compressed_attention": "heavily_compressed_attention",
+}
+FFN_TYPES = {"dense": "dense", "sparse": "sparse", "moe": "sparse", "hash_moe": "sparse"}
 INDEXER_TYPES = ("full", "shared")
+
+MOST_LAYERS = 10_000  # guards memory against a malformed config; published models have at most some hundred layers
 
 Layer = tuple[str, str, str]  # attention, feed-forward and indexer type
 
@@ -68,7 +76,7 @@ def graph_from_config(config: Mapping[str, Any], model_id: str) -> ModelGraph:
         ),
         groups=groups,
         head=(
-            Pointwise("final_norm", 4 * hidden, 1, "head", hidden),
+            *head_entry(fields, hidden),
             Linear("lm_head", hidden, vocabulary, "column", "head", "head", per_request=True),
         ),
         mtp=_mtp(fields, conventions, hidden, layers),
@@ -96,37 +104,45 @@ def _layers(fields: Fields, conventions: Conventions) -> list[Layer]:
         count = 1
     attention = _attention_types(fields, conventions, count)
     ffn = _ffn_types(fields, count)
-    indexer = fields.word_list("indexer_types", count, INDEXER_TYPES) or ("full",) * count
+    indexer = fields.words("indexer_types", count, INDEXER_TYPES) or ("full",) * count
     return list(zip(attention, ffn, indexer, strict=True))
 
 
-MOST_LAYERS = 10_000  # guards memory against a malformed config; published models have at most some hundred layers
-
-
 def _attention_types(fields: Fields, conventions: Conventions, count: int) -> tuple[str, ...]:
-    listed = fields.word_list("layer_types", count, LAYER_TYPES)
+    listed = fields.words("layer_types", count, LAYER_TYPES)
     if listed is not None:
         return listed
+    ratios = fields.words("compress_ratios", count, TYPE_OF_RATIO, longer=True)
+    if ratios is not None:
+        return ratios[:count]
     interval = fields.integer("full_attention_interval", default=0, least=0)
     if interval:
-        return tuple("linear_attention" if (index + 1) % interval else "full_attention" for index in range(count))
+        return _every(interval, count, "linear_attention")
     if fields.get("attention_chunk_size") is not None:
-        interval = fields.integer("no_rope_layer_interval", default=conventions.rope_free_interval)
-        return tuple("chunked_attention" if (index + 1) % interval else "full_attention" for index in range(count))
+        interval = fields.integer("no_rope_layer_interval", default=conventions.rope_free_interval or None)
+        return _every(interval, count, "chunked_attention")
     if fields.get("sliding_window") is not None and fields.flag("use_sliding_window", default=True):
         return ("sliding_attention",) * count
     return ("full_attention",) * count
 
 
+def _every(interval: int, count: int, other: str) -> tuple[str, ...]:
+    """Full attention in every `interval`-th layer, `other` in the rest."""
+    return tuple(other if (index + 1) % interval else "full_attention" for index in range(count))
+
+
 def _ffn_types(fields: Fields, count: int) -> tuple[str, ...]:
     if fields.get(*EXPERT_COUNT_FIELDS) is None:
         return ("dense",) * count
-    listed = fields.word_list("mlp_layer_types", count, FFN_TYPES)
+    listed = fields.words("mlp_layer_types", count, FFN_TYPES)
     if listed is not None:
         return listed
     dense_first = fields.integer("first_k_dense_replace", default=0, least=0)
     step = fields.integer("decoder_sparse_step", "interleave_moe_layer_step", "moe_layer_freq", default=1)
     dense_listed = fields.get("mlp_only_layers") or []
+    if not isinstance(dense_listed, list):
+        fields.refuse("mlp_only_layers", dense_listed, "a list of layer numbers")
+        dense_listed = []
     return tuple(
         "dense" if index < dense_first or (index + 1) % step or index in dense_listed else "sparse"
         for index in range(count)
@@ -144,9 +160,10 @@ def _kind(layer: Layer) -> str:
 
 def _operators(fields: Fields, conventions: Conventions, hidden: int, layer: Layer) -> tuple[Operator, ...]:
     attention, ffn, indexer = layer
+    block = moe_ffn if ffn == "sparse" else dense_ffn
     return (
         *_attention(fields, conventions, hidden, attention, indexed=indexer == "full"),
-        *_ffn(fields, conventions, hidden, ffn),
+        *block(fields, conventions, hidden),
     )
 
 
@@ -155,6 +172,8 @@ def _attention(
 ) -> tuple[Operator, ...]:
     if kind == "linear_attention":
         return linear_attention(fields, hidden)
+    if fields.get("o_lora_rank") is not None:
+        return compressed_attention(fields, hidden, kind)
     if fields.get("kv_lora_rank") is not None:
         return latent_attention(fields, hidden, indexed=indexed)
     window = None
@@ -165,26 +184,20 @@ def _attention(
     return grouped_attention(fields, conventions, hidden, window, is_global=kind == "full_attention")
 
 
-def _ffn(fields: Fields, conventions: Conventions, hidden: int, kind: str) -> tuple[Operator, ...]:
-    if kind == "sparse":
-        return moe_ffn(fields, conventions, hidden)
-    inner = fields.integer("intermediate_size_mlp", "intermediate_size")
-    norms = 2 if conventions.sandwich_norms else 1
-    return dense_ffn(hidden, inner, bias=fields.flag("mlp_bias"), norms=norms)
-
-
 def _mtp(fields: Fields, conventions: Conventions, hidden: int, layers: list[Layer]) -> tuple[LayerGroup, ...]:
     """Multi-token-prediction layers: a projection of [hidden, embedding] and one layer like the last full one."""
-    modules = fields.integer("num_mtp_modules", default=1)
-    count = fields.integer(
-        "num_nextn_predict_layers", "mtp_num_hidden_layers", "mtp_transformer_layers", default=0, least=0
-    )
+    names = ("num_nextn_predict_layers", "mtp_num_hidden_layers", "mtp_transformer_layers")
+    count = fields.integer(*names, default=0, least=0)
     if not count:
         return ()
-    last = next((layer for layer in reversed(layers) if layer[0] == "full_attention"), layers[-1])
+    modules = fields.integer("num_mtp_modules", default=1)
+    attention, ffn, _ = next((layer for layer in reversed(layers) if layer[0] == "full_attention"), layers[-1])
+    ratios = fields.words("compress_ratios", len(layers), TYPE_OF_RATIO, longer=True) or ()
+    if len(ratios) > len(layers):  # entries behind the last layer describe the prediction layers
+        attention = ratios[len(layers)]
     operators = (
         Pointwise("mtp_norms", 6 * hidden, 2, "attention", 3 * hidden),
         Linear("mtp_projection", 2 * hidden, hidden, "replicated", "attention", "ffn"),
-        *_operators(fields, conventions, hidden, (last[0], last[1], "full")),
+        *_operators(fields, conventions, hidden, (attention, ffn, "full")),
     )
     return (LayerGroup("mtp", modules * count, operators),)

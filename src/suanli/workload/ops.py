@@ -70,7 +70,8 @@ class Attention:
 
     window : tokens a query sees at most, None for all.
     latent, rope : MLA only: width of the cached latent and of the shared rotary key [elements per token].
-    sparse_top_k, indexer_* : DeepSeek sparse attention: tokens kept per query, heads and width of the indexer.
+    sparse_top_k, indexer_* : DeepSeek sparse attention: entries kept per query, heads and width of the indexer.
+    compression : tokens per cached entry; `kv_elements` and the indexer key are stored once per entry.
     """
 
     name: str
@@ -84,10 +85,11 @@ class Attention:
     sparse_top_k: int = 0
     indexer_heads: int = 0
     indexer_dim: int = 0
+    compression: int = 1
 
     @property
     def kv_elements(self) -> int:
-        """Cached elements per token [-], without the indexer."""
+        """Cached elements per entry (a token unless `compression` is above 1) [-], without the indexer."""
         if self.latent:
             return self.latent + self.rope
         return self.kv_heads * (self.qk_dim + self.v_dim)

@@ -1,10 +1,11 @@
-"""Operators of one layer: attention (grouped, latent, linear) and feed-forward (dense, routed and shared experts)."""
+"""Attention blocks: grouped-query, latent (with sparse indexer), and linear."""
 
 from __future__ import annotations
 
 from suanli.workload.conventions import Conventions
 from suanli.workload.fields import Fields
-from suanli.workload.ops import Attention, Experts, Linear, LinearAttention, Operator, Pointwise
+from suanli.workload.ops import Attention, Linear, LinearAttention, Operator, Pointwise
+from suanli.workload.residual import block_entry
 
 
 def grouped_attention(
@@ -30,7 +31,7 @@ def grouped_attention(
     kv_width = head_dim if shared_kv else 2 * head_dim
     qkv_bias = bias or conventions.qkv_bias
     return (
-        _norm("attention_norm", hidden, "attention", 2 if conventions.sandwich_norms else 1),
+        *block_entry(fields, "attention_norm", hidden, "attention", 2 if conventions.sandwich_norms else 1),
         Linear("q", hidden, gates * heads * head_dim, "column", "attention", "attention", gates * head_dim, qkv_bias),
         Linear("kv", hidden, kv_heads * kv_width, "column", "attention", "attention", kv_width, qkv_bias),
         _rotary(fields, conventions, heads, kv_heads, head_dim, gates),
@@ -81,7 +82,7 @@ def latent_attention(fields: Fields, hidden: int, *, indexed: bool) -> tuple[Ope
         query = (Linear("q", hidden, heads * qk_dim, "column", "attention", "attention", qk_dim),)
     elements = 2 * (q_rank + latent) + 2 * (heads + 1) * rope + 2 * (latent + rope)
     return (
-        _norm("attention_norm", hidden, "attention"),
+        *block_entry(fields, "attention_norm", hidden, "attention"),
         *query,
         Linear("kv_a", hidden, latent + rope, "replicated", "attention", "attention", bias=bias),
         Linear("kv_b", latent, heads * (nope + v_dim), "column", "attention", "attention", nope + v_dim),
@@ -118,7 +119,7 @@ def linear_attention(fields: Fields, hidden: int) -> tuple[Operator, ...]:
     channels = 2 * keys + values  # the convolution runs over q, k and v
     weights = channels * kernel + 2 * value_heads + value_dim  # convolution, decay and step bias per head, norm
     return (
-        _norm("attention_norm", hidden, "attention"),
+        *block_entry(fields, "attention_norm", hidden, "attention"),
         Linear(
             "linear_qkvz",
             hidden,
@@ -135,58 +136,3 @@ def linear_attention(fields: Fields, hidden: int) -> tuple[Operator, ...]:
         LinearAttention("linear_attention", value_heads, key_dim, value_dim, channels * (kernel - 1)),
         Linear("linear_o", values, hidden, "row", "attention", "attention", group * value_dim),
     )
-
-
-def dense_ffn(hidden: int, inner: int, *, bias: bool = False, norms: int = 1) -> tuple[Operator, ...]:
-    """Gated feed-forward block."""
-    return (
-        _norm("ffn_norm", hidden, "ffn", norms),
-        Linear("gate_up", hidden, 2 * inner, "column", "ffn", "ffn", bias=bias),
-        Pointwise("activation", 3 * inner, 1, "ffn"),
-        Linear("down", inner, hidden, "row", "ffn", "ffn", bias=bias),
-    )
-
-
-def moe_ffn(fields: Fields, conventions: Conventions, hidden: int) -> tuple[Operator, ...]:
-    """Router, routed experts and, where configured, shared experts."""
-    count = fields.integer(*EXPERT_COUNT_FIELDS)
-    top_k = fields.integer("num_experts_per_tok", "experts_per_token", "top_k_experts")
-    inner = fields.integer("moe_intermediate_size", "intermediate_size")
-    if top_k > count:
-        fields.refuse("num_experts_per_tok", top_k, f"at most the number of experts ({count})")
-    correction = fields.get("topk_method") == "noaux_tc" or fields.flag("use_routing_bias")
-    router_bias = conventions.router_bias or correction
-    routed_elements = top_k * (2 * hidden + 3 * inner) + 2 * hidden + 2 * count
-    return (
-        _norm("ffn_norm", hidden, "ffn"),
-        Linear("router", hidden, count, "replicated", "moe", "router", bias=router_bias),
-        Experts("experts", count, top_k, hidden, inner, bias=conventions.expert_bias),
-        Pointwise("route_activate_combine", routed_elements, 4, "moe"),
-        *_shared_experts(fields, conventions, hidden, inner),
-    )
-
-
-# Names of the number of routed experts, in the order in which they are looked for.
-EXPERT_COUNT_FIELDS = ("num_local_experts", "num_experts", "n_routed_experts")
-
-
-def _shared_experts(fields: Fields, conventions: Conventions, hidden: int, inner: int) -> tuple[Operator, ...]:
-    """Shared experts as one dense feed-forward block beside the routed ones."""
-    number = fields.integer("n_shared_experts", default=conventions.shared_experts, least=0)
-    width = fields.integer(
-        "shared_expert_intermediate_size", "shared_intermediate_size", default=number * inner, least=0
-    )
-    if not width:
-        return ()
-    gate = (Linear("shared_gate", hidden, 1, "replicated", "ffn", "router"),) if conventions.shared_gate else ()
-    return (
-        Linear("shared_gate_up", hidden, 2 * width, "column", "ffn", "ffn"),
-        Pointwise("shared_activation", 3 * width, 1, "ffn"),
-        Linear("shared_down", width, hidden, "row", "ffn", "ffn"),
-        *gate,
-    )
-
-
-def _norm(name: str, hidden: int, block: str, norms: int = 1) -> Pointwise:
-    """Residual addition fused with the norm: reads input and residual, writes both."""
-    return Pointwise(name, 4 * hidden * norms, norms, "attention" if block == "attention" else "ffn", norms * hidden)
