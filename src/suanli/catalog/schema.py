@@ -60,11 +60,12 @@ class Memory(Record):
 
     kind: Text
     capacity: Bytes
-    marketed: Bytes | None = None
+    marketed: Bytes | None = None  # the figure on the datasheet
+    physical: Bytes | None = None  # memory soldered on, before spare rows and reserves
     bandwidth: ByteRate
     stacks: Number | None = None
-    pin_rate: Quantity | None = None
-    bus_width: Quantity | None = None
+    pin_rate: ByteRate | None = None  # one data pin, e.g. 5.24 Gbit/s
+    bus_width: Bytes | None = None  # bits of one stack (of the whole chip where stacks is not given)
 
 
 class Availability(Record):
@@ -106,7 +107,16 @@ class Level(Record):
     bandwidth: ByteRate  # one way, per chip, all links of this level together
     latency: Seconds
     in_network_reduction: bool = False
+    links: Number | None = None  # links per chip at this level, all peers or axes together
+    tiers: int = Field(default=1, ge=1)  # switches in a row between two chips; only read for a switch
     note: str | None = None
+
+
+class SliceShape(Record):
+    """A shape of a torus that can be rented: the chips along each axis and the axes whose ends are joined."""
+
+    dims: tuple[int, ...]
+    wraparound: tuple[bool, ...]
 
 
 class ScaleOut(Record):
@@ -139,6 +149,7 @@ class System(Record):
     chips_per_node: int = Field(gt=0)  # chips behind one host
     levels: tuple[Level, ...]
     slices: tuple[int, ...] = ()  # chip counts that can be rented or bought; empty: multiples of a node
+    shapes: tuple[SliceShape, ...] = ()  # of a torus: the shapes behind `slices`
     scale_out: ScaleOut | None
     power: SystemPower
     availability: Availability
