@@ -46,6 +46,8 @@ INPUTS: dict[str, Input] = {
     "finance.cost_of_equity": Input("1/year", "return that the owners ask for", high=1.0),
     "hardware.life": Input("year", "economic life of the machines", OWN, open_low=True),
     "hardware.residual": Input("count", "resale value at the end of the life over capex", OWN, high=1.0),
+    "hardware.beyond_server": Input("count", "network, storage and installation over the price of the machines"),
+    "hardware.beyond_chip": Input("count", "host, board and chassis over the price of the chips"),
     "facility.rent": Input("{money}/kW/month", "colocation or powered shell per provisioned IT kW"),
     "facility.build": Input("{money}/W", "own building per watt of critical IT load"),
     "facility.shell_share": Input("count", "share of land and shell in the own building", high=1.0),
@@ -80,6 +82,8 @@ SYSTEM_KEYS: dict[Structure, tuple[str, ...]] = {
     "leased": ("system.capex", "system.power"),
     "rented": ("system.rent",),
 }
+
+CAPEX_LINE = "capex."  # keys of single lines that add up to system.capex
 
 BUILD_KEYS = (
     "facility.build",

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from suanli.economics.finance import Numbers, weighted_cost_of_capital
+from suanli.economics.inputs import CAPEX_LINE
 from suanli.economics.price import (
     HOURS_PER_YEAR,
     CostBreakdown,
@@ -35,6 +36,17 @@ def chip_hour(structure: Structure, values: Mapping[str, Numbers]) -> CostBreakd
             opex_usd_per_chip_year=values["rent.per_chip"],
         )
     return _leased(values) if structure == "leased" else _owned(values)
+
+
+def capex(values: Mapping[str, Numbers]) -> Numbers:
+    """Capex per chip [money/chip]: ``system.capex``, or the sum of the lines ``capex.*``."""
+    if "system.capex" in values:
+        return values["system.capex"]
+    total: Numbers = 0.0
+    for key, value in values.items():
+        if key.startswith(CAPEX_LINE):
+            total = total + value
+    return total
 
 
 def cost_of_capital(values: Mapping[str, Numbers]) -> Numbers:
@@ -68,7 +80,7 @@ def facility_power_w(values: Mapping[str, Numbers]) -> Numbers:
 
 def _running(values: Mapping[str, Numbers]) -> CostBreakdown:
     return running_usd_per_chip_hour(
-        capex_usd_per_chip=values["system.capex"],
+        capex_usd_per_chip=capex(values),
         power_w_all_in=values["system.power"],
         average_load_fraction=values["energy.load"],
         pue=values["energy.pue"],
@@ -83,7 +95,7 @@ def _running(values: Mapping[str, Numbers]) -> CostBreakdown:
 
 def _owned(values: Mapping[str, Numbers]) -> CostBreakdown:
     payment = payment_usd_per_chip_year(
-        capex_usd_per_chip=values["system.capex"],
+        capex_usd_per_chip=capex(values),
         residual_fraction=values["hardware.residual"],
         life_years=values["hardware.life"],
         rate_per_year=cost_of_capital(values),
@@ -94,7 +106,7 @@ def _owned(values: Mapping[str, Numbers]) -> CostBreakdown:
 def _leased(values: Mapping[str, Numbers]) -> CostBreakdown:
     """The lessor recovers the capex less the value that it keeps, at the rate implied in the lease."""
     payment = payment_usd_per_chip_year(
-        capex_usd_per_chip=values["system.capex"],
+        capex_usd_per_chip=capex(values),
         residual_fraction=values["lease.residual"],
         life_years=values["lease.term"],
         rate_per_year=values["lease.rate"],
