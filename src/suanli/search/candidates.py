@@ -52,8 +52,9 @@ class Setting:
 class Column:
     """Best operating point of every placement under the SLO, arrays (n,).
 
-    rate : requests per second of one instance, 0 where the SLO cannot be met. batch : decoding requests (prefill pool:
-    utilisation). tpot_floor, ttft_floor : latency [s] at the lightest load, for the excuse.
+    rate : requests per second of one instance, 0 where the SLO cannot be met. batch : decoding requests (of a prefill
+    pool: utilisation). joules : energy of the chips per request [J]. tpot_floor, ttft_floor : latency [s] at the
+    lightest load, for the excuse.
     """
 
     setting: Setting
@@ -62,6 +63,7 @@ class Column:
     fits: Mask
     rate: Array
     batch: Array
+    joules: Array  # of all chips of an instance, per request
     tpot_floor: Array
     ttft_floor: Array
 
@@ -139,12 +141,14 @@ def _search(setting, role, place, fit, limit, evaluate) -> Column:  # type: igno
     high = grid[rows, np.minimum(np.maximum(index, 0) + 1, COARSE - 1)]
     fine = low[:, None] * (np.maximum(high, low) / low)[:, None] ** np.linspace(0.0, 1.0, FINE)[None, :]
     refined, allowed = evaluate(fine)
-    _, rate, batch = _largest(refined, allowed)
+    best, rate, batch = _largest(refined, allowed)
+    best = np.maximum(best, 0)
+    joules = refined.energy_per_chip[rows, best] / refined.tpot[rows, best] / refined.request_rate[rows, best]
     first = refined if role == "decode" else point
     ttft = first.ttft(setting.demand, setting.engine.first_token_s.si, setting.engine.frontend_s.si, "p50", 0.5)
     fits = (fit.budget > 0.0) & (limit >= 1.0)
     rate = np.where((index >= 0) & fits, rate, 0.0)
-    return Column(setting, role, place, fits, rate, batch, point.tpot[:, 0], ttft[:, 0])
+    return Column(setting, role, place, fits, rate, batch, joules * place.chips, point.tpot[:, 0], ttft[:, 0])
 
 
 def prefill_column(setting: Setting, place: Placements, slo: Slo, transfer_s: Array | float = 0.0) -> Column:
@@ -161,31 +165,38 @@ def prefill_column(setting: Setting, place: Placements, slo: Slo, transfer_s: Ar
     best = np.maximum(rate[rows, index], 0.0)
     floor = point.ttft(setting.demand, "p50", 0.5)[:, 0] + fixed
     fits = point.request_rate[:, 0] > 0.0
-    return Column(setting, "prefill", place, fits, best, USE[0, index], floor, floor)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        joules = point.energy_per_chip[rows, index] * place.chips / best
+    return Column(setting, "prefill", place, fits, best, USE[0, index], joules, floor, floor)
 
 
-def operating_point(column: Column, row: int, rate: float) -> tuple[Setting, Placements, Point | PrefillPoint]:
-    """State of one deployment when it serves `rate` requests/s per instance, at most its best rate."""
+@dataclass(frozen=True)
+class State:
+    """One deployment's pool at work: its models and steady state, all arrays (1, 1)."""
+
+    model: StepModel
+    fit: MemoryFit
+    setting: Setting
+    point: Point | PrefillPoint
+
+
+def operating_point(column: Column, row: int, rate: float) -> State:
+    """State of one row when every instance serves `rate` requests/s, at most its best rate."""
     setting, place = column.setting, column.placements.take(np.array([row]))
     model, fit = models_of(setting, place)
     if column.role == "prefill":
         use = np.array([[column.batch[row] * rate / column.rate[row]]])
-        return setting, place, prefill_pool(model, fit, setting.demand, use, setting.token_budget)
-    low, high = 1e-3, float(column.batch[row])
+        return State(model, fit, setting, prefill_pool(model, fit, setting.demand, use, setting.token_budget))
 
-    def at(batch: float) -> Point:
-        grid = np.array([[batch]])
+    def at(batch: Array) -> Point:
         if column.role == "decode":
-            return decode_pool(model, fit, setting.demand, grid)
-        return aggregated(model, fit, setting.demand, grid, setting.token_budget)
+            return decode_pool(model, fit, setting.demand, batch)
+        return aggregated(model, fit, setting.demand, batch, setting.token_budget)
 
-    for _ in range(40):
-        middle = (low * high) ** 0.5
-        if float(at(middle).request_rate[0, 0]) < rate:
-            low = middle
-        else:
-            high = middle
-    return setting, place, at(high)
+    grid = np.geomspace(min(column.batch[row] * 1e-3, 0.1), column.batch[row], 48)[None, :]
+    rates = np.maximum.accumulate(at(grid).request_rate[0])
+    batch = np.exp(np.interp(np.log(rate), np.log(rates), np.log(grid[0])))
+    return State(model, fit, setting, at(np.array([[batch]])))
 
 
 def settings_of(base: Setting, kv_formats: tuple[str, ...], budgets: tuple[float, ...]) -> Iterator[Setting]:

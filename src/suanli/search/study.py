@@ -176,7 +176,8 @@ def _sentence(where: str, error: Any) -> str:  # noqa: ANN401 (pydantic's ErrorD
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         parent = error["loc"][0] if len(error["loc"]) > 1 else ""
-        fields = {"workload": Workload, "slo": Slo, "limits": Limits}.get(str(parent), Study).model_fields
+        sections: dict[str, type[BaseModel]] = {"workload": Workload, "slo": Slo, "limits": Limits}
+        fields = sections.get(str(parent), Study).model_fields
         return f"{where}: {key}: unknown key; accepted: {', '.join(fields)}"
     if error["type"] == "missing":
         return f"{where}: {key}: missing"

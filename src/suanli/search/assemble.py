@@ -1,0 +1,310 @@
+"""From a chosen row of the tables to an answer: metrics with intervals, cost, what binds, what was assumed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from suanli.catalog.schema import Chip, System
+from suanli.economics.price import CostBreakdown
+from suanli.economics.tokens import TokenClass, class_seconds, token_costs
+from suanli.mapping.ledger import StepCost, StepLoad
+from suanli.search.candidates import Column, State, operating_point
+from suanli.search.cost import SystemCost
+from suanli.search.estimate import Estimate, combine, spread
+from suanli.search.provision import provisioned_chips
+from suanli.search.records import Widths
+from suanli.search.result import Deployment, Pool
+from suanli.serving.steady import QUANTILES, TAILS, Demand, Point, PrefillPoint, decode_load, mixed_load
+
+SECONDS_PER_HOUR = 3600.0
+MTOK = 1e6
+MS = 1e3
+GB = 1e9
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One pool of a deployment before it is described."""
+
+    column: Column
+    row: int
+    system: System
+    chip: Chip
+    cost: SystemCost | None
+    widths: Widths
+    evidence: str
+    input_width: float  # factor from the ranges of guessed chip data, 1 where all is published
+    sources: tuple[str, ...]
+    traps: tuple[str, ...] = ()
+
+    @property
+    def best_rate(self) -> float:
+        """Requests/s of one instance at the SLO."""
+        return float(self.column.rate[self.row])
+
+    def instances_for(self, rate: float) -> int:
+        """Instances that serve `rate` requests/s."""
+        return max(int(np.ceil(rate / self.best_rate - 1e-9)), 1)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A pool at its operating point."""
+
+    choice: Choice
+    state: State
+    instances: int
+    instance_chips: int
+    chips: int
+    load: float
+    chip_power: float  # mean W per chip of the instances
+    step: StepCost
+
+    @property
+    def provisioned(self) -> int:
+        """Chips paid for."""
+        size = np.array([float(self.instance_chips)])
+        return int(provisioned_chips(self.choice.system, size, np.array([float(self.instances)]))[0])
+
+    @property
+    def all_in_power(self) -> float:
+        """Provisioned IT power [W]."""
+        return self.provisioned * self.state.setting.hardware.all_in_power
+
+    @property
+    def mean_power(self) -> float:
+        """Mean IT power [W]: chips at work, idle spares, and everything around the chips."""
+        hw = self.state.setting.hardware
+        idle = (self.provisioned - self.chips) * hw.idle_power * hw.chip_power
+        around = max(hw.all_in_power - hw.chip_power, 0.0) * self.provisioned
+        return self.chips * self.chip_power + idle + around
+
+
+def run_pool(choice: Choice, rate: float) -> Running:
+    """Operating point of a pool that serves `rate` requests/s in total."""
+    instances = choice.instances_for(rate)
+    per_instance = rate / instances
+    state = operating_point(choice.column, choice.row, per_instance)
+    size = int(choice.column.placements.chips[choice.row])
+    point, demand = state.point, state.setting.demand
+    if isinstance(point, PrefillPoint):
+        tokens = point.tokens
+        zero = np.zeros_like(tokens)
+        load = StepLoad(tokens, tokens * demand.pairs_per_token, tokens / max(demand.new_tokens, 1.0), zero, zero)
+        power = float(point.energy_per_chip[0, 0])
+    else:
+        load = (
+            mixed_load(point.batch, point.chunk * point.mixed_share, demand)
+            if point.mixed_share.max() > 0.0
+            else decode_load(point.batch, demand)
+        )
+        power = float(point.energy_per_chip[0, 0] / point.tpot[0, 0])
+    step = state.model.cost(load, trace=True)
+    load_share = per_instance / choice.best_rate
+    return Running(choice, state, instances, size, size * instances, load_share, power, step)
+
+
+def describe_pool(running: Running) -> Pool:
+    """The plain description of a pool."""
+    column, row, setting = running.choice.column, running.choice.row, running.state.setting
+    place, fit, point = column.placements, running.state.fit, running.state.point
+    batch = float(point.batch[0, 0]) if isinstance(point, Point) else 0.0
+    kv = batch * setting.demand.kv_tokens * float(fit.kv_per_token[0]) / float(fit.ranks[0])
+    memory = {
+        "weights_gb": float(fit.weights[0]) / GB,
+        "kv_cache_gb": kv / GB,
+        "reserve_gb": fit.reserve / GB,
+        "capacity_gb": fit.capacity / GB,
+    }
+    return Pool(
+        role=column.role,
+        system=running.choice.system.id,
+        chip=running.choice.chip.id,
+        engine=setting.engine.id,
+        tp=int(place.tp[row]),
+        pp=int(place.pp[row]),
+        dp=int(place.dp[row]),
+        ep=int(place.ep[row]),
+        instances=running.instances,
+        chips=running.chips,
+        chips_provisioned=running.provisioned,
+        token_budget=int(setting.token_budget),
+        batch=batch,
+        load=running.load,
+        memory=memory,
+    )
+
+
+def transfer_seconds(prefill: State, decode: State) -> float:
+    """Send one request's KV cache over the slower network of the two pools, all chips of a group together [s]."""
+    source, sink = prefill.setting.hardware, decode.setting.hardware
+    same = source.system == sink.system
+    inner = source.network.levels[-1].bandwidth * source.network.efficiency if source.network.levels else 0.0
+    link = inner if same else min(source.scale_out_bandwidth, sink.scale_out_bandwidth)
+    demand = prefill.setting.demand
+    fit = prefill.fit
+    per_chip = float(fit.kv_per_token[0] * demand.input_tokens + fit.window_kv[0] + fit.state[0])
+    return source.scale_out_latency + per_chip / link if link > 0.0 else np.inf
+
+
+def latencies(runs: tuple[Running, ...], demand: Demand) -> dict[str, float]:
+    """TTFT and TPOT by percentile [ms]."""
+    last = cast("Point", runs[-1].state.point)
+    engine = runs[-1].state.setting.engine
+    found: dict[str, float] = {}
+    for percentile in QUANTILES:
+        if len(runs) == 1:
+            first = last.ttft(demand, engine.first_token_s.si, engine.frontend_s.si, percentile, TAILS[percentile])
+            seconds = float(first[0, 0])
+        else:
+            pool = cast("PrefillPoint", runs[0].state.point)
+            fixed = engine.first_token_s.si + engine.frontend_s.si + transfer_seconds(runs[0].state, runs[1].state)
+            seconds = float(pool.ttft(demand, percentile, TAILS[percentile])[0, 0]) + fixed
+        found[f"ttft_{percentile}_ms"] = seconds * MS
+        found[f"tpot_{percentile}_ms"] = float(last.tpot_at(demand, percentile)[0, 0]) * MS
+    return found
+
+
+def assemble(choices: tuple[Choice, ...], rate: float, demand: Demand) -> Deployment:
+    """Describe a deployment of one pool, or of a prefill and a decode pool, that serves `rate` requests/s."""
+    runs = tuple(run_pool(choice, rate) for choice in choices)
+    pools = tuple(describe_pool(run) for run in runs)
+    worst = max(choices, key=lambda choice: choice.widths.throughput.si * choice.input_width)
+    parts, spread_of_cost = _hourly(runs)
+    metrics = _metrics(runs, pools, rate, demand, worst) | _prices(runs, parts, spread_of_cost, rate, demand, worst)
+    busiest = runs[-1]
+    setting = busiest.state.setting
+    notes = [*setting.precision.notes, f"KV cache in {setting.precision.kv}", f"engine profile {setting.engine.id}"]
+    notes += [f"token budget {int(setting.token_budget)} per step (assumed)", "experts evenly popular up to the skew"]
+    if len(runs) > 1:
+        notes.append(
+            f"KV transfer {transfer_seconds(runs[0].state, runs[1].state) * MS:.1f} ms per request, not hidden"
+        )
+    sources = tuple(sorted({name for choice in choices for name in choice.sources}))
+    return Deployment(
+        pools=pools,
+        precision=setting.precision.label,
+        kv_cache=setting.precision.kv,
+        metrics=metrics,
+        time_shares=_shares(busiest.step),
+        cost_parts=parts,
+        bottleneck=_bottleneck(busiest),
+        evidence=worst.evidence,
+        assumptions=tuple(notes),
+        sources=sources,
+    )
+
+
+def _metrics(
+    runs: tuple[Running, ...], pools: tuple[Pool, ...], rate: float, demand: Demand, worst: Choice
+) -> dict[str, Estimate]:
+    widths, basis, extra = worst.widths, worst.evidence, worst.input_width
+    found: dict[str, Estimate] = {}
+    for name, value in latencies(runs, demand).items():
+        width = combine(widths.ttft.si if name.startswith("ttft") else widths.tpot.si, extra)
+        found[name] = spread(value, width, width, basis)
+    chips = sum(pool.chips_provisioned for pool in pools)
+    capacity = min(run.instances * run.choice.best_rate for run in runs)
+    width = combine(widths.throughput.si, extra)
+    tokens = demand.input_tokens + demand.output_tokens
+    found["chips"] = spread(chips, 1.0, 1.0, "counted")
+    found["max_request_s"] = spread(capacity, width, width, basis)
+    found["max_output_tok_s_per_chip"] = spread(capacity * demand.output_tokens / chips, width, width, basis)
+    found["max_total_tok_s_per_chip"] = spread(capacity * tokens / chips, width, width, basis)
+    tpot = found["tpot_p50_ms"]
+    found["output_tok_s_per_user"] = Estimate(MS / tpot.value, MS / tpot.high, MS / tpot.low, basis)
+    found["power_kw"] = spread(sum(run.all_in_power for run in runs) / MS, 1.0, 1.0, "catalog")
+    mean_power = sum(run.mean_power for run in runs)
+    # Power is bounded by the chip limit: its own error is smaller than that of throughput (one measured point within
+    # 25 %, ix-0043); energy per token inherits the throughput width.
+    found["joules_per_output_token"] = spread(mean_power / (rate * demand.output_tokens), width, width, basis)
+    found["tokens_per_joule"] = spread(rate * tokens / mean_power, width, width, basis)
+    return found
+
+
+def _hourly(runs: tuple[Running, ...]) -> tuple[dict[str, float], float]:
+    """Cost per hour by part [USD/h], and the factor of its interval; empty without prices."""
+    total = CostBreakdown()
+    widths: list[tuple[float, float]] = []
+    for run in runs:
+        if run.choice.cost is None:
+            return {}, 1.0
+        load = min(run.mean_power / run.all_in_power, 1.0)
+        hour = run.choice.cost.per_chip_hour(load).scaled(run.provisioned)
+        total = CostBreakdown(**{k: v + hour.parts()[k] for k, v in total.parts().items()})
+        widths.append((float(hour.total), run.choice.cost.spread(load)))
+    parts = {name: float(value) for name, value in total.parts().items() if float(value) > 0.0}
+    # Price errors of two pools of one study are taken as common: the same market and the same financing.
+    log = sum(cost * np.log(width) for cost, width in widths) / sum(cost for cost, _ in widths)
+    return parts, float(np.exp(log))
+
+
+def _prices(
+    runs: tuple[Running, ...],
+    parts: dict[str, float],
+    cost_width: float,
+    rate: float,
+    demand: Demand,
+    worst: Choice,
+) -> dict[str, Estimate]:
+    if not parts:
+        return {}
+    hourly = sum(parts.values())
+    # A plan that is too slow by a factor needs that many more chips: throughput error is cost error.
+    width = combine(worst.widths.throughput.si, worst.input_width, cost_width)
+    tokens = demand.input_tokens + demand.output_tokens
+    found = {
+        "usd_per_hour": spread(hourly, cost_width, cost_width, "prices"),
+        "usd_per_mtok": spread(hourly / SECONDS_PER_HOUR / (rate * tokens) * MTOK, width, width, worst.evidence),
+        "usd_per_mtok_blended_output": spread(
+            hourly / SECONDS_PER_HOUR / (rate * demand.output_tokens) * MTOK, width, width, worst.evidence
+        ),
+    }
+    for name, value in _classes(runs, hourly, rate, demand).items():
+        found[name] = spread(value, width, width, worst.evidence)
+    capex = sum((run.choice.cost.capex_per_chip or 0.0) * run.provisioned for run in runs if run.choice.cost)
+    if capex:
+        found["capex_musd"] = spread(capex / MTOK, cost_width, cost_width, "prices")
+    return found
+
+
+def _classes(runs: tuple[Running, ...], hourly: float, rate: float, demand: Demand) -> dict[str, float]:
+    """Full cost per million tokens of uncached input and of output, by the machine time that each takes [USD]."""
+    if len(runs) > 1:
+        prices = [run.choice.cost.per_chip_hour(1.0).total * run.provisioned for run in runs if run.choice.cost]
+        share = float(prices[0]) / float(sum(prices))
+        prefill, decode = share * runs[0].load, (1.0 - share) * runs[1].load
+    else:
+        point = cast("Point", runs[0].state.point)
+        busy = runs[0].load
+        extra = float(((point.tpot_mixed - point.tpot_decode) * point.mixed_share / point.tpot)[0, 0])
+        prefill, decode = busy * extra, busy * (1.0 - extra)
+    tokens: dict[TokenClass, float] = {
+        "uncached_input": rate * demand.new_tokens,
+        "output": rate * demand.output_tokens,
+    }
+    busy_s = class_seconds(tokens=tokens, prefill_s=min(prefill, 1.0), decode_s=min(decode, 1.0 - prefill))
+    costs = token_costs(usd_per_hour=hourly, duration_s=1.0, tokens=tokens, busy_s=busy_s)
+    full = {name: costs.classes[name].full_usd_per_mtok for name in tokens}
+    return {f"usd_per_mtok_{name}": float(price) for name, price in full.items() if price is not None}
+
+
+def _shares(step: StepCost) -> dict[str, float]:
+    total = float(np.sum([value[0, 0] for value in step.parts.values()]))
+    return {part: float(value[0, 0]) / total for part, value in step.parts.items()}
+
+
+def _bottleneck(run: Running) -> str:
+    """What takes most of a step, and whether arithmetic or memory traffic is the larger bound."""
+    shares = _shares(run.step)
+    fixed = shares["launch"] + shares["host"]
+    part = max(shares, key=lambda name: shares[name])
+    if fixed > shares[part]:
+        return f"launch and host time ({fixed:.0%} of a step)"
+    if part == "collective":
+        return f"collectives ({shares[part]:.0%} of a step)"
+    bound = "memory bandwidth" if run.step.byte_time[0, 0] > run.step.flop_time[0, 0] else "arithmetic"
+    return f"{bound}, mostly {part} ({shares[part]:.0%} of a step)"

@@ -1,0 +1,313 @@
+"""The main job: a study in, a ranked plan out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from suanli.catalog.files import CatalogError
+from suanli.catalog.loader import Catalog, load
+from suanli.catalog.schema import System
+from suanli.economics.finance import EconomicsError
+from suanli.economics.profile import EconomicsProfile, profile_of_study
+from suanli.mapping.placement import Placements, enumerate_placements
+from suanli.search.assemble import Choice, assemble, transfer_seconds
+from suanli.search.candidates import Column, aggregated_column, decode_column, operating_point, prefill_column
+from suanli.search.cite import citations_of, inputs_of
+from suanli.search.cost import NoPriceError, SystemCost, cost_of
+from suanli.search.demand import demand_of
+from suanli.search.excuses import any_fits, limit_excuse, slo_excuse
+from suanli.search.model import StudyModel, read_model
+from suanli.search.provision import provisioned_chips
+from suanli.search.rank import ranked, sort_key
+from suanli.search.records import Profiles, load_profiles
+from suanli.search.result import Deployment, Excuse, Plan
+from suanli.search.study import Study, StudyError
+from suanli.search.systems import Ready, cited_sources, prepare, status_excuse, width_from_inputs
+from suanli.serving.steady import Demand
+
+Array = NDArray[np.float64]
+Progress = Callable[[str, int, int], None]
+
+DEFAULT_TERM = "on_demand"  # rental term of a profile that does not name one
+INSTANCE_LIMIT = 256  # chips of one engine instance that are tried; wider ones have not been measured by anybody
+SHALLOW_BUDGET = 2048.0  # tokens per step tried beside the engine's default, for tight TPOT limits
+KEEP = 4  # rows per system and mode that are worked out in full
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Tables of one system."""
+
+    ready: Ready
+    aggregated: tuple[Column, ...]
+    prefill: Column
+    decode: Column
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """All tables."""
+        return (*self.aggregated, self.prefill, self.decode)
+
+    @property
+    def rows(self) -> int:
+        """Deployments evaluated [-]."""
+        return sum(len(column.placements) for column in self.columns)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all systems of a plan share."""
+
+    study: Study
+    catalog: Catalog
+    profiles: Profiles
+    model: StudyModel
+    demand: Demand
+    profile: EconomicsProfile
+
+
+def plan(study: Study, *, catalog: Catalog | None = None, progress: Progress | None = None) -> Plan:
+    """Rank the deployments that answer a study. Raises StudyError with every problem of the study.
+
+    `progress` is called with (system id, number done, number in all).
+    """
+    context = _context(study, catalog)
+    systems, excuses = _systems(context)
+    found: list[Deployment] = []
+    others: list[Deployment] = []
+    tables: list[Evaluated] = []
+    costs: dict[str, SystemCost | None] = {}
+    inputs: list[dict[str, object]] = []
+    for done, system in enumerate(systems):
+        if progress:
+            progress(system.id, done, len(systems))
+        ready = _prepare(context, system)
+        if isinstance(ready, Excuse):
+            excuses.append(ready)
+            continue
+        table = evaluate(ready, study)
+        costs[system.id], price_excuse = _cost(context, system)
+        tables.append(table)
+        inputs += [dict(row) for row in inputs_of(ready, costs[system.id])]
+        if price_excuse and study.objective == "usd_per_mtok":
+            excuses.append(price_excuse)
+            continue
+        if not any_fits((*table.aggregated, table.decode)):
+            excuses.append(slo_excuse(system.id, (*table.aggregated, table.decode), study.slo))
+            continue
+        within, excuse = _deployments(context, table, costs[system.id])
+        found += within[:1]
+        others += within[1:]
+        if excuse:
+            excuses.append(excuse)
+    if progress:
+        progress("pairs", len(systems), len(systems))
+    found += _pairs(context, tables, costs)
+    order = ranked(found, study.objective)
+    used = {name for one in (*order, *others) for name in one.sources} | set(context.profile.sources())
+    return Plan(
+        study=study.model_dump(mode="json", exclude_none=True),
+        model=context.model.describe(),
+        workload=context.demand.__dict__ | {"rate": study.workload.rate, "concurrency": study.workload.concurrency},
+        objective=study.objective,
+        deployments=order,
+        alternatives=tuple(others),
+        excuses=tuple(sorted(excuses, key=lambda excuse: excuse.system)),
+        evaluated=sum(table.rows for table in tables),
+        citations=citations_of(used, context.catalog),
+        inputs=tuple(inputs),
+    )
+
+
+def _context(study: Study, catalog: Catalog | None) -> Context:
+    problems: list[str] = []
+    try:
+        facts = catalog or load(study.overlays)
+    except CatalogError as error:
+        raise StudyError(error.problems) from None
+    try:
+        model = read_model(study.model, study.weights, facts)
+    except StudyError as error:
+        problems += error.problems
+    try:
+        demand = demand_of(study, facts)
+    except StudyError as error:
+        problems += error.problems
+    try:
+        profile = profile_of_study(study.economics)
+    except EconomicsError as error:
+        problems += error.problems
+    if study.systems != "all":
+        try:
+            facts.match_systems(study.systems)
+        except CatalogError as error:
+            problems += [f"systems: {line}" for line in error.problems]
+    if problems:
+        raise StudyError(problems)
+    return Context(study, facts, load_profiles(), model, demand, profile)
+
+
+def _systems(context: Context) -> tuple[list[System], list[Excuse]]:
+    """Systems to compute, and excuses for those that are left out beforehand."""
+    study, catalog = context.study, context.catalog
+    everything = study.systems == "all"
+    chosen = tuple(catalog.systems.values()) if everything else catalog.match_systems(study.systems)
+    literal = set() if everything else {name.lower() for name in study.systems}
+    kept, excuses = [], []
+    for system in chosen:
+        named = bool(literal & {system.id, *(alias.lower() for alias in system.aliases)})
+        excuse = status_excuse(system, catalog.chip_of(system), study, named=named)
+        if excuse:
+            excuses.append(excuse)
+        else:
+            kept.append(system)
+    return kept, excuses
+
+
+def _prepare(context: Context, system: System) -> Ready | Excuse:
+    return prepare(
+        system,
+        context.catalog.chip_of(system),
+        study=context.study,
+        graph=context.model.graph,
+        weights=context.model.weights,
+        demand=context.demand,
+        profiles=context.profiles,
+    )
+
+
+def _cost(context: Context, system: System) -> tuple[SystemCost | None, Excuse | None]:
+    try:
+        return cost_of(system, context.catalog, context.profile, DEFAULT_TERM), None
+    except (NoPriceError, EconomicsError) as error:
+        return None, Excuse(system.id, str(error), "price")
+
+
+def evaluate(ready: Ready, study: Study) -> Evaluated:
+    """Every placement of one system in every setting that is tried."""
+    place = _placements(ready)
+    budgets = sorted({SHALLOW_BUDGET, ready.setting.token_budget})
+    settings = [replace(ready.setting, token_budget=budget) for budget in budgets]
+    return Evaluated(
+        ready,
+        tuple(aggregated_column(setting, place, study.slo) for setting in settings),
+        prefill_column(ready.setting, place, study.slo),
+        decode_column(ready.setting, place, study.slo),
+    )
+
+
+def _placements(ready: Ready) -> Placements:
+    domain = min(ready.system.chips, INSTANCE_LIMIT)
+    return enumerate_placements(ready.setting.graph, domain, domain)
+
+
+def _offered(study: Study, demand: Demand, column: Column) -> Array:
+    """Request rate that a column's deployments face in total [1/s]; with fixed users it depends on the latency."""
+    if study.workload.rate is not None:
+        return np.full(len(column.placements), study.workload.rate)
+    users = float(study.workload.concurrency or 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        answer = np.where(column.rate > 0.0, column.batch / column.rate, np.inf) + column.ttft_floor
+    del demand
+    return np.asarray(users / answer)
+
+
+def _order(column: Column, ready: Ready, offered: Array, objective: str) -> Array:
+    """Quantity to minimise per row: chips paid for, energy or latency; infinite where the SLO fails."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        instances = np.ceil(offered / column.rate - 1e-9)
+        paid = provisioned_chips(
+            ready.system, column.placements.chips, np.where(np.isfinite(instances), instances, 1.0)
+        )
+    score = {"tokens_per_joule": column.joules, "ttft": column.ttft_floor}.get(objective, paid)
+    return np.where((column.rate > 0.0) & (offered > 0.0), score + paid * 1e-9, np.inf)
+
+
+def _choice(context: Context, ready: Ready, column: Column, row: int, cost: SystemCost | None) -> Choice:
+    width = _input_width(ready, column, row, context.study) if ready.incomplete else 1.0
+    sources = (*cited_sources(ready.chip, ready.system), *(cost.sources if cost else ()))
+    return Choice(column, row, ready.system, ready.chip, cost, ready.widths, ready.evidence, width, sources)
+
+
+def _input_width(ready: Ready, column: Column, row: int, study: Study) -> float:
+    """Repeat one deployment at both ends of the guessed inputs."""
+    place = column.placements.take(np.array([row]))
+    function = {"aggregated": aggregated_column, "prefill": prefill_column, "decode": decode_column}[column.role]
+    low, high = (
+        float(function(replace(column.setting, hardware=hardware), place, study.slo).rate[0])
+        for hardware in (ready.low, ready.high)
+    )
+    return width_from_inputs(float(column.rate[row]), low, high)
+
+
+def _deployments(context: Context, table: Evaluated, cost: SystemCost | None) -> tuple[list[Deployment], Excuse | None]:
+    """Aggregated and same-system disaggregated deployments of one system, best first, within the study's limits."""
+    study, ready = context.study, table.ready
+    found: list[Deployment] = []
+    for column in table.aggregated:
+        offered = _offered(study, context.demand, column)
+        score = _order(column, ready, offered, study.objective)
+        for row in np.argsort(score, kind="stable")[:KEEP]:
+            if np.isfinite(score[row]):
+                choice = _choice(context, ready, column, int(row), cost)
+                found.append(assemble((choice,), float(offered[row]), context.demand))
+    found += _disaggregated(context, table, table, cost, cost)
+    found.sort(key=lambda one: sort_key(one, study.objective))
+    within = [one for one in found if limit_excuse(one, study.limits) is None]
+    if found and not within:
+        return [], Excuse(ready.system.id, str(limit_excuse(found[0], study.limits)), "limit")
+    if not found:
+        return [], slo_excuse(ready.system.id, table.columns, study.slo)
+    return within, None
+
+
+def _disaggregated(
+    context: Context, first: Evaluated, second: Evaluated, cost_first: SystemCost | None, cost_second: SystemCost | None
+) -> list[Deployment]:
+    """Best prefill pool on one system with the best decode pool on another (or the same)."""
+    rate = context.study.workload.rate
+    if rate is None or not (np.any(first.prefill.rate > 0.0) and np.any(second.decode.rate > 0.0)):
+        return []
+    decode_rows = _best_rows(second.decode, second.ready, rate, context.study.objective)
+    prefill_rows = _best_rows(first.prefill, first.ready, rate, context.study.objective)
+    found = []
+    for row, other in product(prefill_rows[:2], decode_rows[:2]):
+        decode = _choice(context, second.ready, second.decode, other, cost_second)
+        sent = transfer_seconds(
+            operating_point(first.prefill, row, float(first.prefill.rate[row])),
+            operating_point(second.decode, other, decode.best_rate),
+        )
+        if not np.isfinite(sent):
+            continue
+        column = prefill_column(first.prefill.setting, first.prefill.placements, context.study.slo, sent)
+        if column.rate[row] > 0.0:
+            prefill = _choice(context, first.ready, column, row, cost_first)
+            found.append(assemble((prefill, decode), rate, context.demand))
+    return found
+
+
+def _best_rows(column: Column, ready: Ready, rate: float, objective: str) -> list[int]:
+    score = _order(column, ready, np.full(len(column.placements), rate), objective)
+    order = np.argsort(score, kind="stable")
+    return [int(row) for row in order[:KEEP] if np.isfinite(score[row])]
+
+
+def _pairs(context: Context, tables: list[Evaluated], costs: dict[str, SystemCost | None]) -> list[Deployment]:
+    """Prefill on one system, decode on another of the same vendor (KV formats of two vendors do not match)."""
+    found: list[Deployment] = []
+    for first, second in product(tables, tables):
+        one, other = first.ready.system, second.ready.system
+        if one.id == other.id or one.vendor != other.vendor:
+            continue
+        cost = (costs[one.id], costs[other.id])
+        if context.study.objective == "usd_per_mtok" and None in cost:
+            continue
+        pairs = _disaggregated(context, first, second, *cost)
+        within = [pair for pair in pairs if limit_excuse(pair, context.study.limits) is None]
+        found += sorted(within, key=lambda pair: sort_key(pair, context.study.objective))[:1]
+    return found

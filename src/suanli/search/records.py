@@ -1,0 +1,52 @@
+"""Data files above the catalog proper: engines, efficiencies by family, interval widths by evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from suanli.catalog.files import read_yaml
+from suanli.catalog.loader import DATA
+from suanli.catalog.schema import Record, System
+from suanli.chip import Efficiency
+from suanli.mapping.engine import Engine
+from suanli.quantity import Number
+
+
+class Widths(Record):
+    """80 % interval of one evidence class: factors by which a measured value lies above or below the prediction."""
+
+    throughput: Number
+    tpot: Number
+    ttft: Number
+
+
+class WidthFile(Record):
+    """Interval factors by evidence class."""
+
+    schema_version: Literal[1]
+    classes: dict[str, Widths]
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """Everything that turns datasheets into predictions."""
+
+    engines: Mapping[str, Engine]
+    efficiencies: Mapping[str, Efficiency]
+    widths: Mapping[str, Widths]
+
+    def engine_of(self, system: System) -> Engine:
+        """First engine of the system that has a profile, else the generic one."""
+        return next((self.engines[name] for name in system.engines if name in self.engines), self.engines["generic"])
+
+
+@lru_cache(maxsize=1)
+def load_profiles() -> Profiles:
+    """Read all profiles from the package data. Raises CatalogError."""
+    engines = [read_yaml(path, Engine) for path in sorted((DATA / "engines").glob("*.yaml"))]
+    families = [read_yaml(path, Efficiency) for path in sorted((DATA / "calibration").glob("*.yaml"))]
+    widths = read_yaml(DATA / "intervals" / "intervals.yaml", WidthFile)
+    return Profiles({e.id: e for e in engines}, {f.family: f for f in families}, widths.classes)
