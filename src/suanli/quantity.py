@@ -8,6 +8,7 @@ The unit table is closed (:data:`UNIT_TABLE`): a unit that is not in it is an er
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -69,27 +70,41 @@ class QuantityError(ValueError):
 
 
 @lru_cache(maxsize=1)
-def registry() -> pint.UnitRegistry:
+def registry() -> pint.UnitRegistry[float]:
     """The closed unit registry; pint is imported here because it costs a quarter of a second."""
     import pint  # noqa: PLC0415 (start-up time)
 
-    units: pint.UnitRegistry = pint.UnitRegistry(None)
+    units: pint.UnitRegistry[float] = pint.UnitRegistry(None)
     for line in UNIT_TABLE.strip().splitlines():
         units.define(line)
     return units
 
 
-@lru_cache(maxsize=4096)
+_known_units: dict[str, tuple[float, str]] = {}  # units that were already looked up
+
+
 def parse_unit(unit: str) -> tuple[float, str]:
     """Factor from `unit` to SI [-] and the canonical name of its dimension.
 
     Raises QuantityError when the unit is not in the closed table.
     """
-    try:
-        base = registry().Quantity(1.0, unit).to_root_units()
-    except Exception as error:
-        raise QuantityError(f"unknown unit '{unit}'") from error
-    return float(base.magnitude), str(base.dimensionality)
+    if unit not in _known_units:
+        try:
+            base = registry().Quantity(1.0, unit).to_root_units()
+        except Exception as error:
+            raise QuantityError(f"unknown unit '{unit}'") from error
+        _known_units[unit] = float(base.magnitude), str(base.dimensionality)
+    return _known_units[unit]
+
+
+def known_units() -> dict[str, tuple[float, str]]:
+    """Return factor and dimension of every unit that was looked up so far."""
+    return dict(_known_units)
+
+
+def remember_units(units: Mapping[str, tuple[float, str]]) -> None:
+    """Take over units that an earlier run looked up with the same table; a warm start then needs no pint."""
+    _known_units.update(units)
 
 
 def parse_amount(text: str, unit: str) -> float:
@@ -101,7 +116,9 @@ def parse_amount(text: str, unit: str) -> float:
     number_end = len(stripped)
     for position, character in enumerate(stripped):
         follows_digit = position > 0 and stripped[position - 1] in "0123456789."
-        if character.isalpha() and not (character in "eE" and follows_digit and stripped[position + 1 : position + 2] in [*"+-0123456789"]):
+        if character.isalpha() and not (
+            character in "eE" and follows_digit and stripped[position + 1 : position + 2] in [*"+-0123456789"]
+        ):
             number_end = position
             break
         if character == "/":
@@ -191,7 +208,9 @@ def _dimension_check(unit: str) -> AfterValidator:
             raise ValueError(f"unit '{quantity.unit}' has the wrong dimension (expected one like '{unit}')")
         for other in quantity.alternatives:
             if parse_unit(other.unit)[1] != wanted:
-                raise ValueError(f"alternative unit '{other.unit}' has the wrong dimension (expected one like '{unit}')")
+                raise ValueError(
+                    f"alternative unit '{other.unit}' has the wrong dimension (expected one like '{unit}')"
+                )
         return quantity
 
     return AfterValidator(check)

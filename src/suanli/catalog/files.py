@@ -6,16 +6,16 @@ not an object), and a key given twice is an error instead of a silent overwrite.
 
 from __future__ import annotations
 
-import difflib
 import types
 from collections.abc import Hashable, Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 if TYPE_CHECKING:
+    import yaml
     from pydantic_core import ErrorDetails
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -32,31 +32,33 @@ class CatalogError(ValueError):
         super().__init__("\n".join(self.problems))
 
 
-class _Loader(yaml.CSafeLoader):
+@lru_cache(maxsize=1)
+def _loader() -> type[yaml.CSafeLoader]:
     """Safe loader that keeps dates as text and refuses a key given twice."""
+    import yaml  # noqa: PLC0415 (start-up time: a warm start reads no YAML)
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Build a mapping; a repeated key is an error with its line."""
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"key '{key.value}' is given twice", problem_mark=key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
+    class Loader(yaml.CSafeLoader):
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+            seen: set[str] = set()
+            for key, _ in node.value:
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(problem=f"key '{key.value}' is given twice", problem_mark=key.start_mark)
+                seen.add(key.value)
+            return super().construct_mapping(node, deep)
 
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-}
+    Loader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+    }
+    return Loader
 
 
 def read_documents(path: Path) -> list[Any]:
     """Return the YAML documents of a file as plain mappings and lists. Raises CatalogError when it cannot be read."""
+    import yaml  # noqa: PLC0415 (start-up time: a warm start reads no YAML)
+
     try:
-        text = path.read_text(encoding="utf-8")
-        # _Loader derives from CSafeLoader: it builds no objects
-        return list(yaml.load_all(text, Loader=_Loader))
+        return list(yaml.load_all(path.read_text(encoding="utf-8"), Loader=_loader()))
     except (OSError, UnicodeDecodeError) as error:
         raise CatalogError([f"{path}: cannot be read ({error}); expected a YAML file"]) from None
     except yaml.YAMLError as error:
@@ -116,8 +118,15 @@ def _shown(value: object) -> str:
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
 
+def near_matches(given: str, known: Iterable[str], count: int = 1) -> list[str]:
+    """Return the known names that look most like the given one."""
+    import difflib  # noqa: PLC0415 (start-up time: only needed for a message)
+
+    return difflib.get_close_matches(given, list(known), n=count, cutoff=0.5)
+
+
 def _accepted(given: str, accepted: list[str]) -> str:
-    near = difflib.get_close_matches(given, accepted, n=1)
+    near = near_matches(given, accepted)
     return (f"did you mean '{near[0]}'? " if near else "") + "accepted: " + ", ".join(accepted)
 
 

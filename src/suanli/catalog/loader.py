@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +14,8 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
 
-from suanli.catalog.files import CatalogError, read_documents, read_yaml, validate
+from suanli.catalog import cache
+from suanli.catalog.files import CatalogError, near_matches, read_documents, read_yaml, validate
 from suanli.catalog.schema import (
     ApiPrice,
     ApiPriceFile,
@@ -135,7 +135,7 @@ class Catalog:
 
 
 def _unknown(kind: str, name: str, known: Mapping[str, str]) -> str:
-    near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+    near = near_matches(name.lower(), known, 3)
     hint = f"; did you mean {', '.join(near)}?" if near else f"; accepted: one of {len(set(known.values()))} ids"
     return f"unknown {kind.replace('_', ' ')} '{name}'{hint}"
 
@@ -145,7 +145,16 @@ def load(overlays: Sequence[Path] = ()) -> Catalog:
 
     Raises CatalogError with every problem of every file.
     """
-    return catalog_of(overlay(read_folder(DATA), overlays), DATA)
+    return catalog_of(overlay(_shipped(), overlays), DATA)
+
+
+def _shipped() -> Contents:
+    key = cache.fingerprint(data_files(DATA))
+    contents = cache.read(key)
+    if contents is None:
+        contents = read_folder(DATA)
+        cache.write(key, contents)
+    return contents
 
 
 def read_folder(data: Path) -> Contents:

@@ -32,7 +32,7 @@ Fact = Annotated[Annotated[Quantity, Tag("quantity")] | Annotated[Text, Tag("tex
 class Record(BaseModel):
     """Strict base: unknown keys are errors, instances are immutable."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Peak(Record):
