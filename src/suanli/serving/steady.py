@@ -75,7 +75,7 @@ class Point:
     chunks: Array  # steps that one prompt takes
     request_rate: Array
     energy_per_chip: Array  # J per mean step
-    feasible: Array  # batch within memory, sequence limit and prefill capacity
+    feasible: NDArray[np.bool_]  # batch within memory, sequence limit and prefill capacity
 
     def ttft(self, demand: Demand, first_token_s: float, frontend_s: float, percentile: str, tail: float) -> Array:
         """Time to first token [s] at a percentile (p50 ... p99).
