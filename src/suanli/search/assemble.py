@@ -191,6 +191,7 @@ def assemble(choices: tuple[Choice, ...], rate: float, demand: Demand) -> Deploy
         metrics=metrics,
         time_shares=_shares(busiest.step),
         cost_parts=parts,
+        cost_basis="; ".join(dict.fromkeys(choice.cost.basis for choice in choices if choice.cost)),
         bottleneck=_bottleneck(busiest),
         evidence=worst.evidence,
         assumptions=tuple(notes),

@@ -56,7 +56,23 @@ def inputs_of(ready: Ready, cost: SystemCost | None) -> list[dict[str, Any]]:
         rows.append(_row(system.id, f"{level.name} bandwidth, one way per chip", level.bandwidth))
         rows.append(_row(system.id, f"{level.name} latency", level.latency))
     if cost is not None:
-        rows += [
-            _row(system.id, key, quantity) for key, quantity in cost.quantities.items() if key.startswith("system.")
-        ]
+        rows += [_money_row(system.id, key, cost) for key in cost.ranges if key in MONEY_UNITS]
     return rows
+
+
+# Prices among the inputs of the cost model, with their units
+MONEY_UNITS = {"system.capex": "{money}/chip", "system.rent": "{money}/chip/h"}
+
+
+def _money_row(subject: str, key: str, cost: SystemCost) -> dict[str, Any]:
+    low, best, high = cost.ranges[key]
+    return {
+        "subject": subject,
+        "name": f"{key.removeprefix('system.')} ({cost.basis})",
+        "value": best,
+        "low": low,
+        "high": high,
+        "unit": MONEY_UNITS[key].replace("{money}", cost.profile.currency),
+        "kind": "derived",
+        "source": ", ".join(cost.price_sources),
+    }

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from suanli.catalog.loader import Catalog
 from suanli.catalog.schema import Price, System
+from suanli.economics.capex import Range3, capex_per_chip
+from suanli.economics.finance import EconomicsError
 from suanli.economics.inputs import SYSTEM_KEYS, unit_of
 from suanli.economics.model import chip_hour
 from suanli.economics.money import convert, range_in
 from suanli.economics.price import CostBreakdown
 from suanli.economics.profile import EconomicsProfile
-from suanli.quantity import Quantity, parse_unit
+from suanli.quantity import Quantity
 
 
 class NoPriceError(ValueError):
@@ -26,52 +30,41 @@ class SystemCost:
     profile: EconomicsProfile
     values: dict[str, float]
     ranges: dict[str, tuple[float, float, float]]
-    quantities: dict[str, Quantity]
     sources: tuple[str, ...]
+    price_sources: tuple[str, ...]
     capex_per_chip: float | None  # money of the profile
+    basis: str  # owned, leased or rented, with the term
+    _spreads: dict[float, float] = field(default_factory=dict, repr=False, compare=False)
 
     def per_chip_hour(self, load: float) -> CostBreakdown:
         """Cost of one chip-hour [money/chip/h] at mean IT power over provisioned power `load`."""
         return chip_hour(self.profile.structure, self.values | {"energy.load": load})
 
     def spread(self, load: float) -> float:
-        """Factor of the 80 % interval: one-at-a-time swings of all inputs, added in squares."""
-        base = float(self.per_chip_hour(load).total)
-        total = 0.0
-        for key, (low, _, high) in self.ranges.items():
-            ends = [
-                float(chip_hour(self.profile.structure, self.values | {"energy.load": load, key: end}).total)
-                for end in (low, high)
-                if key != "energy.load"
-            ]
-            if ends and min(ends) > 0.0:
-                total += (math.log(max(*ends, base) / min(*ends, base)) / 2.0) ** 2
-        return math.exp(math.sqrt(total))
+        """Factor of the 80 % interval: one-at-a-time swings of all inputs, logarithms added in squares.
+
+        Evaluated once per hundredth of load: the spread changes slowly with it.
+        """
+        rounded = round(load, 2)
+        if rounded not in self._spreads:
+            self._spreads[rounded] = self._spread(rounded)
+        return self._spreads[rounded]
+
+    def _spread(self, load: float) -> float:
+        swung = [key for key, (low, _, high) in self.ranges.items() if low < high and key != "energy.load"]
+        samples = {key: np.full(1 + 2 * len(swung), value) for key, value in self.values.items()}
+        samples["energy.load"] = np.full(1 + 2 * len(swung), load)
+        for index, key in enumerate(swung):
+            low, _, high = self.ranges[key]
+            samples[key][1 + 2 * index : 3 + 2 * index] = low, high
+        cost = np.asarray(chip_hour(self.profile.structure, samples).total)
+        ends = np.concatenate([cost[1:].reshape(-1, 2), np.full((len(swung), 1), cost[0])], axis=1)
+        half = np.log(ends.max(axis=1) / ends.min(axis=1)) / 2.0
+        return float(np.exp(np.sqrt(np.sum(half**2))))
 
 
 def _latest(prices: list[Price]) -> Price:
     return max(prices, key=lambda price: price.edition)
-
-
-def purchase_price(system: System, catalog: Catalog) -> Quantity | None:
-    """Newest purchase price per chip: of the system (divided by its chips) where there is one, else of the chip."""
-    for subject, chips in ((system.id, system.chips), (system.chip, 1)):
-        found = [p for p in catalog.prices.values() if p.subject == subject and p.what == "purchase" and p.price.known]
-        if found:
-            price = _latest(found).price
-            per_system = parse_unit(price.unit)[1] in (parse_unit(f"{c}/system")[1] for c in ("USD", "CNY", "EUR"))
-            return _per_chip(price, chips) if per_system else price
-    return None
-
-
-def _per_chip(price: Quantity, chips: int) -> Quantity:
-    def divide(value: float | None) -> float | None:
-        return None if value is None else value / chips
-
-    unit = price.unit.replace("/system", "/chip")
-    return price.model_copy(
-        update={"value": divide(price.value), "low": divide(price.low), "high": divide(price.high), "unit": unit}
-    )
 
 
 def rent_price(system: System, catalog: Catalog, term: str) -> Quantity | None:
@@ -87,27 +80,65 @@ def rent_price(system: System, catalog: Catalog, term: str) -> Quantity | None:
     return None
 
 
-def cost_of(system: System, catalog: Catalog, profile: EconomicsProfile, term: str) -> SystemCost:
-    """Cost inputs of a system. Raises NoPriceError with the reason when a needed price is not in the catalog."""
-    machine: dict[str, Quantity] = {}
-    capex = purchase_price(system, catalog)
-    if "system.capex" in SYSTEM_KEYS[profile.structure]:
-        if capex is None:
-            raise NoPriceError("no purchase price in the catalog")
-        machine["system.capex"] = capex
-    if "system.power" in SYSTEM_KEYS[profile.structure]:
-        power = system.power.all_in_per_chip
-        machine["system.power"] = power.model_copy(update={"unit": f"{power.unit}/chip"})
-    if "system.rent" in SYSTEM_KEYS[profile.structure]:
-        rent = rent_price(system, catalog, term)
+def _money(
+    system: System, catalog: Catalog, profile: EconomicsProfile
+) -> tuple[dict[str, Range3], tuple[str, ...], str]:
+    """Ranges of what the machine brings to the cost model, their sources, and what they rest on."""
+    ranges: dict[str, Range3] = {}
+    sources: tuple[str, ...] = ()
+    needed = SYSTEM_KEYS[profile.structure]
+    basis = profile.structure + (f" {profile.term}" if profile.term else "")
+    if "system.capex" in needed:
+        try:
+            capex = capex_per_chip((system.id, system.chip), system.chips, profile, catalog.prices.values())
+        except EconomicsError as error:
+            reason = "no purchase price in the catalog" if "no capex" in str(error) else str(error)
+            raise NoPriceError(reason) from None
+        low, best, high = np.sum(list(capex.lines.values()), axis=0)
+        ranges["system.capex"] = (float(low), float(best), float(high))
+        sources += capex.sources
+        basis += f", {capex.basis}"
+    if "system.rent" in needed:
+        rent = rent_price(system, catalog, profile.term or "on_demand")
         if rent is None:
-            raise NoPriceError(f"no rental price for term '{term}' in the catalog")
-        machine["system.rent"] = rent
-    quantities = dict(profile.quantities(system.vendor))
-    for key, quantity in machine.items():
-        quantities[key] = convert(quantity, profile.currency, profile.exchange, f"{system.id}: {key}")
-    ranges = {key: range_in(quantity, unit_of(key, profile.currency)) for key, quantity in quantities.items()}
-    sources = tuple(sorted({quantity.source for quantity in quantities.values()}))
-    capex_value = ranges["system.capex"][1] if "system.capex" in ranges else None
+            raise NoPriceError(f"no rental price for term '{profile.term}' in the catalog")
+        ranges["system.rent"] = _in_profile(rent, "system.rent", system, profile)
+        sources += (rent.source,)
+    if "system.power" in needed:
+        power = system.power.all_in_per_chip
+        per_chip = power.model_copy(update={"unit": f"{power.unit}/chip"})
+        ranges["system.power"] = _in_profile(per_chip, "system.power", system, profile)
+        sources += (power.source,)
+    return ranges, sources, basis
+
+
+def _in_profile(quantity: Quantity, key: str, system: System, profile: EconomicsProfile) -> Range3:
+    own = convert(quantity, profile.currency, profile.exchange, f"{system.id}: {key}")
+    return range_in(own, unit_of(key, profile.currency))
+
+
+def cost_of(system: System, catalog: Catalog, profile: EconomicsProfile) -> SystemCost:
+    """Cost inputs of a system under a profile. Raises NoPriceError when a needed price is not in the catalog."""
+    machine, sources, basis = _money(system, catalog, profile)
+    ranges = dict(profile.ranges(system.vendor)) | machine
     values = {key: best for key, (_, best, _) in ranges.items()}
-    return SystemCost(profile, values, ranges, quantities, sources, capex_value)
+    every = tuple(sorted({*sources, *profile.sources()}))
+    return SystemCost(profile, values, ranges, every, sources, values.get("system.capex"), basis)
+
+
+def cost_or_rent(
+    system: System, catalog: Catalog, profile: EconomicsProfile, rented: Sequence[EconomicsProfile]
+) -> SystemCost:
+    """Cost under the profile; for a system that is not sold, the rent of the first profile of `rented` with a price.
+
+    The basis of the cost says which, so that owned and rented prices are never mixed unseen.
+    """
+    try:
+        return cost_of(system, catalog, profile)
+    except NoPriceError as reason:
+        for fallback in rented:
+            try:
+                return cost_of(system, catalog, fallback)
+            except NoPriceError:
+                continue
+        raise NoPriceError(str(reason)) from None

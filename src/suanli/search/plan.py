@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -13,12 +13,12 @@ from suanli.catalog.files import CatalogError
 from suanli.catalog.loader import Catalog, load
 from suanli.catalog.schema import System
 from suanli.economics.finance import EconomicsError
-from suanli.economics.profile import EconomicsProfile, profile_of_study
+from suanli.economics.profile import EconomicsProfile, load_profile, profile_of_study
 from suanli.mapping.placement import Placements, enumerate_placements
 from suanli.search.assemble import Choice, assemble, transfer_seconds
 from suanli.search.candidates import Column, aggregated_column, decode_column, operating_point, prefill_column
 from suanli.search.cite import citations_of, inputs_of
-from suanli.search.cost import NoPriceError, SystemCost, cost_of
+from suanli.search.cost import NoPriceError, SystemCost, cost_or_rent
 from suanli.search.demand import demand_of
 from suanli.search.excuses import any_fits, limit_excuse, slo_excuse
 from suanli.search.model import StudyModel, read_model
@@ -33,7 +33,8 @@ from suanli.serving.steady import Demand
 Array = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 
-DEFAULT_TERM = "on_demand"  # rental term of a profile that does not name one
+# What a system that is not sold costs instead, first match first, last a capacity block; the basis stands beside it.
+RENTALS = ("rented-3y-2026", "rented-1y-2026", "rented-on-demand-2026")
 INSTANCE_LIMIT = 256  # chips of one engine instance that are tried; wider ones have not been measured by anybody
 SHALLOW_BUDGET = 2048.0  # tokens per step tried beside the engine's default, for tight TPOT limits
 KEEP = 4  # rows per system and mode that are worked out in full
@@ -69,6 +70,7 @@ class Context:
     model: StudyModel
     demand: Demand
     profile: EconomicsProfile
+    rentals: tuple[EconomicsProfile, ...]
 
 
 def plan(study: Study, *, catalog: Catalog | None = None, progress: Progress | None = None) -> Plan:
@@ -149,7 +151,10 @@ def _context(study: Study, catalog: Catalog | None) -> Context:
             problems += [f"systems: {line}" for line in error.problems]
     if problems:
         raise StudyError(problems)
-    return Context(study, facts, load_profiles(), model, demand, profile)
+    rentals = tuple(load_profile(name) for name in RENTALS)
+    blocks = rentals[-1].model_copy(update={"term": "capacity_block"})
+    rentals = (*rentals, blocks) if profile.structure != "rented" else ()
+    return Context(study, facts, load_profiles(), model, demand, profile, rentals)
 
 
 def _systems(context: Context) -> tuple[list[System], list[Excuse]]:
@@ -183,7 +188,7 @@ def _prepare(context: Context, system: System) -> Ready | Excuse:
 
 def _cost(context: Context, system: System) -> tuple[SystemCost | None, Excuse | None]:
     try:
-        return cost_of(system, context.catalog, context.profile, DEFAULT_TERM), None
+        return cost_or_rent(system, context.catalog, context.profile, context.rentals), None
     except (NoPriceError, EconomicsError) as error:
         return None, Excuse(system.id, str(error), "price")
 
@@ -297,17 +302,38 @@ def _best_rows(column: Column, ready: Ready, rate: float, objective: str) -> lis
     return [int(row) for row in order[:KEEP] if np.isfinite(score[row])]
 
 
-def _pairs(context: Context, tables: list[Evaluated], costs: dict[str, SystemCost | None]) -> list[Deployment]:
-    """Prefill on one system, decode on another of the same vendor (KV formats of two vendors do not match)."""
+def _pairs(context: Context, tables: list[Evaluated], costs: Mapping[str, SystemCost | None]) -> list[Deployment]:
+    """Prefill on one system, decode on another of the same vendor (KV formats of two vendors do not match).
+
+    Only pairs that promise to beat what either system does alone are worked out.
+    """
+    rate, objective = context.study.workload.rate, context.study.objective
+    if rate is None or objective == "ttft":
+        return []
+    scores = [_least(table, costs[table.ready.system.id], rate, objective) for table in tables]
     found: list[Deployment] = []
-    for first, second in product(tables, tables):
+    for (first, alone), (second, other_alone) in product(zip(tables, scores, strict=True), repeat=2):
         one, other = first.ready.system, second.ready.system
         if one.id == other.id or one.vendor != other.vendor:
             continue
-        cost = (costs[one.id], costs[other.id])
-        if context.study.objective == "usd_per_mtok" and None in cost:
+        if alone["prefill"] + other_alone["decode"] >= min(alone["alone"], other_alone["alone"]):
             continue
-        pairs = _disaggregated(context, first, second, *cost)
+        pairs = _disaggregated(context, first, second, costs[one.id], costs[other.id])
         within = [pair for pair in pairs if limit_excuse(pair, context.study.limits) is None]
-        found += sorted(within, key=lambda pair: sort_key(pair, context.study.objective))[:1]
+        found += sorted(within, key=lambda pair: sort_key(pair, objective))[:1]
     return found
+
+
+def _least(table: Evaluated, cost: SystemCost | None, rate: float, objective: str) -> dict[str, float]:
+    """Least score of a system as prefill pool, as decode pool, and alone: money, chips or energy."""
+    if objective == "usd_per_mtok" and cost is None:
+        return {"prefill": np.inf, "decode": np.inf, "alone": np.inf}
+    weight = float(cost.per_chip_hour(1.0).total) if objective == "usd_per_mtok" and cost else 1.0
+
+    def least(column: Column) -> float:
+        offered = np.full(len(column.placements), rate)
+        return float(_order(column, table.ready, offered, objective).min(initial=np.inf)) * weight
+
+    pools = {"prefill": least(table.prefill), "decode": least(table.decode)}
+    together = min(*(least(column) for column in table.aggregated), pools["prefill"] + pools["decode"])
+    return pools | {"alone": together}

@@ -60,6 +60,7 @@ class Deployment:
     metrics: Mapping[str, Estimate]
     time_shares: Mapping[str, float]  # of the busiest pool's step, by kind of work
     cost_parts: Mapping[str, float]  # USD/h by part
+    cost_basis: str  # owned or rented, and what the capex rests on; empty without prices
     bottleneck: str
     evidence: str
     assumptions: tuple[str, ...]
@@ -101,6 +102,7 @@ class Deployment:
             "metrics": {key: estimate.to_dict() for key, estimate in self.metrics.items()},
             "time_shares": {key: significant(value, 4) for key, value in self.time_shares.items()},
             "cost_parts_usd_per_hour": {key: significant(value, 5) for key, value in self.cost_parts.items()},
+            "cost_basis": self.cost_basis,
             "bottleneck": self.bottleneck,
             "evidence": self.evidence,
             "tie_with_best": self.tie_with_best,
