@@ -91,17 +91,26 @@ def irr(flows: Sequence[float] | NDArray[np.float64]) -> float | None:
     return float(1.0 / root - 1.0)
 
 
-def payback(flows: Sequence[float] | NDArray[np.float64], rate_per_year: float = 0.0) -> float | None:
-    """Years until the (discounted) flows have repaid the first outlay, linear inside a year; None if they never do."""
+def payback(
+    flows: Sequence[float] | NDArray[np.float64],
+    rate_per_year: float = 0.0,
+    times: Sequence[float] | NDArray[np.float64] | None = None,
+) -> float | None:
+    """Years until the (discounted) flows have repaid the first outlay, linear inside a year; None if they never do.
+
+    `times` are the years of the flows; by default 0, 1, 2 ...
+    """
     cash = np.asarray(flows, dtype=float)
-    balance = np.cumsum(cash * discount_factor(rate_per_year, np.arange(cash.size, dtype=float)))
+    at = np.arange(cash.size, dtype=float) if times is None else np.asarray(times, dtype=float)
+    balance = np.cumsum(cash * discount_factor(rate_per_year, at))
     below = np.flatnonzero(balance < 0)
     if below.size == 0:
         return 0.0
     last = int(below[-1])
     if last + 1 >= cash.size:
         return None
-    return float(last + balance[last] / (balance[last] - balance[last + 1]))
+    share = balance[last] / (balance[last] - balance[last + 1])
+    return float(at[last] + share * (at[last + 1] - at[last]))
 
 
 def weighted_cost_of_capital(

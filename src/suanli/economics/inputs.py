@@ -72,7 +72,7 @@ INPUTS: dict[str, Input] = {
     "rent.support": Input("count", "support plan over the rent", RENT, high=1.0),
     "rent.per_chip": Input("{money}/chip/year", "what stays with the tenant: staff, software, egress", RENT),
     "system.capex": Input("{money}/chip", "everything that is bought, per chip"),
-    "system.power": Input("W/chip", "all-in IT power, per chip"),
+    "system.power": Input("W/chip", "all-in IT power of one chip with its share of host, NIC, switch"),
     "system.rent": Input("{money}/chip/h", "list price of one rented chip"),
 }
 
