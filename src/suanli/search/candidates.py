@@ -31,7 +31,7 @@ from suanli.workload.ops import ModelGraph
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-COARSE, FINE = 16, 8  # batch sizes tried per deployment: first over the whole range, then between two of them
+COARSE, FINE = 12, 7  # batch sizes tried per deployment: first over the whole range, then between two of them
 USE = np.linspace(0.1, 0.95, 18)[None, :]  # utilisations of a prefill pool that are tried
 
 
@@ -66,12 +66,8 @@ class Column:
     joules: Array  # of all chips of an instance, per request
     tpot_floor: Array
     ttft_floor: Array
-
-    @property
-    def chips_per_rate(self) -> Array:
-        """Chips per request/s [-], infinite where the SLO cannot be met."""
-        with np.errstate(divide="ignore"):
-            return np.where(self.rate > 0.0, self.placements.chips / self.rate, np.inf)
+    user_speed: Array  # (n, g) output tokens/s of one request at the batch sizes tried, 0 where memory is short
+    chip_rate: Array  # (n, g) all tokens/s per chip there
 
 
 def models_of(setting: Setting, place: Placements) -> tuple[StepModel, MemoryFit]:
@@ -148,7 +144,20 @@ def _search(setting, role, place, fit, limit, evaluate) -> Column:  # type: igno
     ttft = first.ttft(setting.demand, setting.engine.first_token_s.si, setting.engine.frontend_s.si, "p50", 0.5)
     fits = (fit.budget > 0.0) & (limit >= 1.0)
     rate = np.where((index >= 0) & fits, rate, 0.0)
-    return Column(setting, role, place, fits, rate, batch, joules * place.chips, point.tpot[:, 0], ttft[:, 0])
+    tokens = setting.demand.input_tokens + setting.demand.output_tokens
+    return Column(
+        setting=setting,
+        role=role,
+        placements=place,
+        fits=fits,
+        rate=rate,
+        batch=batch,
+        joules=joules * place.chips,
+        tpot_floor=point.tpot[:, 0],
+        ttft_floor=ttft[:, 0],
+        user_speed=point.feasible / point.tpot,
+        chip_rate=point.feasible * point.request_rate * tokens / place.chips[:, None],
+    )
 
 
 def prefill_column(setting: Setting, place: Placements, slo: Slo, transfer_s: Array | float = 0.0) -> Column:
@@ -167,7 +176,8 @@ def prefill_column(setting: Setting, place: Placements, slo: Slo, transfer_s: Ar
     fits = point.request_rate[:, 0] > 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
         joules = point.energy_per_chip[rows, index] * place.chips / best
-    return Column(setting, "prefill", place, fits, best, USE[0, index], joules, floor, floor)
+    nothing = np.zeros_like(point.use)
+    return Column(setting, "prefill", place, fits, best, USE[0, index], joules, floor, floor, nothing, nothing)
 
 
 @dataclass(frozen=True)

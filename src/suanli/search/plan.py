@@ -21,6 +21,7 @@ from suanli.search.cite import citations_of, inputs_of
 from suanli.search.cost import NoPriceError, SystemCost, cost_or_rent
 from suanli.search.demand import demand_of
 from suanli.search.excuses import any_fits, limit_excuse, slo_excuse
+from suanli.search.front import front_of
 from suanli.search.model import StudyModel, read_model
 from suanli.search.provision import provisioned_chips
 from suanli.search.rank import ranked, sort_key
@@ -37,7 +38,7 @@ Progress = Callable[[str, int, int], None]
 RENTALS = ("rented-3y-2026", "rented-1y-2026", "rented-on-demand-2026")
 INSTANCE_LIMIT = 256  # chips of one engine instance that are tried; wider ones have not been measured by anybody
 SHALLOW_BUDGET = 2048.0  # tokens per step tried beside the engine's default, for tight TPOT limits
-KEEP = 4  # rows per system and mode that are worked out in full
+KEEP = 2  # rows per system and table that are worked out in full
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ def plan(study: Study, *, catalog: Catalog | None = None, progress: Progress | N
         evaluated=sum(table.rows for table in tables),
         citations=citations_of(used, context.catalog),
         inputs=tuple(inputs),
+        fronts={table.ready.system.id: front_of(table.aggregated, costs[table.ready.system.id]) for table in tables},
     )
 
 
@@ -233,14 +235,15 @@ def _order(column: Column, ready: Ready, offered: Array, objective: str) -> Arra
     return np.where((column.rate > 0.0) & (offered > 0.0), score + paid * 1e-9, np.inf)
 
 
-def _choice(context: Context, ready: Ready, column: Column, row: int, cost: SystemCost | None) -> Choice:
-    width = _input_width(ready, column, row, context.study) if ready.incomplete else 1.0
+def _choice(ready: Ready, column: Column, row: int, cost: SystemCost | None, width: float) -> Choice:
     sources = (*cited_sources(ready.chip, ready.system), *(cost.sources if cost else ()))
     return Choice(column, row, ready.system, ready.chip, cost, ready.widths, ready.evidence, width, sources)
 
 
 def _input_width(ready: Ready, column: Column, row: int, study: Study) -> float:
-    """Repeat one deployment at both ends of the guessed inputs."""
+    """Factor from repeating one deployment at both ends of guessed inputs; 1 where everything is published."""
+    if not ready.incomplete:
+        return 1.0
     place = column.placements.take(np.array([row]))
     function = {"aggregated": aggregated_column, "prefill": prefill_column, "decode": decode_column}[column.role]
     low, high = (
@@ -257,10 +260,11 @@ def _deployments(context: Context, table: Evaluated, cost: SystemCost | None) ->
     for column in table.aggregated:
         offered = _offered(study, context.demand, column)
         score = _order(column, ready, offered, study.objective)
-        for row in np.argsort(score, kind="stable")[:KEEP]:
-            if np.isfinite(score[row]):
-                choice = _choice(context, ready, column, int(row), cost)
-                found.append(assemble((choice,), float(offered[row]), context.demand))
+        rows = [int(row) for row in np.argsort(score, kind="stable")[:KEEP] if np.isfinite(score[row])]
+        width = _input_width(ready, column, rows[0], study) if rows else 1.0
+        for row in rows:
+            choice = _choice(ready, column, row, cost, width)
+            found.append(assemble((choice,), float(offered[row]), context.demand))
     found += _disaggregated(context, table, table, cost, cost)
     found.sort(key=lambda one: sort_key(one, study.objective))
     within = [one for one in found if limit_excuse(one, study.limits) is None]
@@ -278,28 +282,29 @@ def _disaggregated(
     rate = context.study.workload.rate
     if rate is None or not (np.any(first.prefill.rate > 0.0) and np.any(second.decode.rate > 0.0)):
         return []
-    decode_rows = _best_rows(second.decode, second.ready, rate, context.study.objective)
-    prefill_rows = _best_rows(first.prefill, first.ready, rate, context.study.objective)
-    found = []
-    for row, other in product(prefill_rows[:2], decode_rows[:2]):
-        decode = _choice(context, second.ready, second.decode, other, cost_second)
-        sent = transfer_seconds(
-            operating_point(first.prefill, row, float(first.prefill.rate[row])),
-            operating_point(second.decode, other, decode.best_rate),
-        )
-        if not np.isfinite(sent):
-            continue
-        column = prefill_column(first.prefill.setting, first.prefill.placements, context.study.slo, sent)
-        if column.rate[row] > 0.0:
-            prefill = _choice(context, first.ready, column, row, cost_first)
-            found.append(assemble((prefill, decode), rate, context.demand))
-    return found
+    study = context.study
+    decode_row = _best_row(second.decode, second.ready, rate, study.objective)
+    prefill_row = _best_row(first.prefill, first.ready, rate, study.objective)
+    decode_width = _input_width(second.ready, second.decode, decode_row, study)
+    decode = _choice(second.ready, second.decode, decode_row, cost_second, decode_width)
+    sent = transfer_seconds(
+        operating_point(first.prefill, prefill_row, float(first.prefill.rate[prefill_row])),
+        operating_point(second.decode, decode_row, decode.best_rate),
+    )
+    if not np.isfinite(sent):
+        return []
+    # The transfer eats into the TTFT limit: choose the prefill pool again with it added.
+    column = prefill_column(first.prefill.setting, first.prefill.placements, study.slo, sent)
+    if not np.any(column.rate > 0.0):
+        return []
+    row = _best_row(column, first.ready, rate, study.objective)
+    prefill = _choice(first.ready, column, row, cost_first, _input_width(first.ready, column, row, study))
+    return [assemble((prefill, decode), rate, context.demand)]
 
 
-def _best_rows(column: Column, ready: Ready, rate: float, objective: str) -> list[int]:
+def _best_row(column: Column, ready: Ready, rate: float, objective: str) -> int:
     score = _order(column, ready, np.full(len(column.placements), rate), objective)
-    order = np.argsort(score, kind="stable")
-    return [int(row) for row in order[:KEEP] if np.isfinite(score[row])]
+    return int(np.argmin(score))
 
 
 def _pairs(context: Context, tables: list[Evaluated], costs: Mapping[str, SystemCost | None]) -> list[Deployment]:

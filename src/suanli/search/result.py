@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -139,6 +139,7 @@ class Plan:
     evaluated: int
     citations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     inputs: tuple[Mapping[str, Any], ...] = ()
+    fronts: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)  # by system, see search.front
 
     def __len__(self) -> int:
         return len(self.deployments)
@@ -161,6 +162,7 @@ class Plan:
             "deployments": [deployment.to_dict() for deployment in self.deployments],
             "alternatives": [deployment.to_dict() for deployment in self.alternatives],
             "excuses": [excuse.to_dict() for excuse in self.excuses],
+            "fronts": {system: [dict(point) for point in points] for system, points in self.fronts.items()},
             "inputs": [dict(item) for item in self.inputs],
             "citations": {key: dict(value) for key, value in self.citations.items()},
         }
