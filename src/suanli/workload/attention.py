@@ -51,7 +51,7 @@ def _rotary(
     gate = 3 * heads * head_dim if gates > 1 else 0  # sigmoid(gate) * output: two reads, one write
     elements = 2 * (heads + kv_heads) * head_dim + 4 * kv_heads * head_dim + gate
     sinks = heads if conventions.sinks else 0
-    return Pointwise("rope_cache", elements, 2 + (gates > 1), "attention", norm_weights + sinks)
+    return Pointwise("rope_cache", elements, gates, "attention", norm_weights + sinks)
 
 
 def latent_attention(fields: Fields, hidden: int, *, indexed: bool) -> tuple[Operator, ...]:
@@ -86,7 +86,7 @@ def latent_attention(fields: Fields, hidden: int, *, indexed: bool) -> tuple[Ope
         *query,
         Linear("kv_a", hidden, latent + rope, "replicated", "attention", "attention", bias=bias),
         Linear("kv_b", latent, heads * (nope + v_dim), "column", "attention", "attention", nope + v_dim),
-        Pointwise("rope_cache", elements, 3, "attention", q_rank + latent),
+        Pointwise("rope_cache", elements, 2, "attention", q_rank + latent),
         *_indexer(hidden, q_rank or hidden, index_heads, index_dim),
         Attention("attention", heads, heads, qk_dim, v_dim, None, latent, rope, top_k, index_heads, index_dim),
         Linear("o", heads * v_dim, hidden, "row", "attention", "attention", v_dim, bias),
@@ -101,7 +101,7 @@ def _indexer(hidden: int, query_width: int, heads: int, dim: int) -> tuple[Opera
         Linear("index_q", query_width, heads * dim, "replicated", "attention", "attention"),
         Linear("index_k", hidden, dim, "replicated", "attention", "attention"),
         Linear("index_weights", hidden, heads, "replicated", "attention", "router"),
-        Pointwise("index_rope_cache", 4 * (heads + 1) * dim, 3, "attention", 2 * dim),
+        Pointwise("index_rope_cache", 4 * (heads + 1) * dim, 2, "attention", 2 * dim),
     )
 
 
@@ -132,7 +132,7 @@ def linear_attention(fields: Fields, hidden: int) -> tuple[Operator, ...]:
         Linear(
             "linear_ba", hidden, 2 * value_heads, "column", "attention", "router", max(1, 2 * value_heads // key_heads)
         ),
-        Pointwise("conv_norm", 2 * channels + 3 * values, 2, "attention", weights),
+        Pointwise("conv_norm", 2 * channels + 3 * values, 0, "attention", weights),
         LinearAttention("linear_attention", value_heads, key_dim, value_dim, channels * (kernel - 1)),
         Linear("linear_o", values, hidden, "row", "attention", "attention", group * value_dim),
     )

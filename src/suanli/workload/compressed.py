@@ -28,7 +28,7 @@ def compressed_attention(fields: Fields, hidden: int, kind: str) -> tuple[Operat
     if fields.integer("num_key_value_heads", default=1) != 1:
         fields.refuse("num_key_value_heads", fields.get("num_key_value_heads"), "1 with compressed attention")
     rates = fields.get("compress_rates")
-    if rates is not None and any(RATIOS.get(name) != rate for name, rate in dict(rates).items()):
+    if rates is not None and (not isinstance(rates, dict) or any(RATIOS.get(k) != v for k, v in rates.items())):
         fields.refuse("compress_rates", rates, str(RATIOS))
     if heads % groups:
         fields.refuse("o_groups", groups, f"a divisor of num_attention_heads ({heads})")
@@ -38,7 +38,7 @@ def compressed_attention(fields: Fields, hidden: int, kind: str) -> tuple[Operat
         Linear("q_a", hidden, q_rank, "replicated", "attention", "attention"),
         Linear("q_b", q_rank, heads * dim, "column", "attention", "attention", dim),
         Linear("kv", hidden, dim, "replicated", "attention", "attention"),
-        Pointwise("rope_cache", elements, 3, "attention", q_rank + dim + heads),  # heads: one sink each
+        Pointwise("rope_cache", elements, 2, "attention", q_rank + dim + heads),  # heads: one sink each
         Attention("attention_window", heads, 1, dim, dim, window, latent=dim),
         *_compressed_part(fields, hidden, heads, dim, q_rank, kind),
         # one block of the block-diagonal o_a per group of heads

@@ -23,10 +23,11 @@ class Conventions:
     o_bias: bool = True  # `attention_bias` also gives the output projection a bias
     sinks: bool = False  # one learned logit per query head
     expert_bias: bool = False
-    router_bias: bool = False
+    router_bias: bool = False  # bias of the scores, or correction of the choice of experts
     shared_experts: int = 0  # always-on experts of the routed width, without a field
     shared_gate: bool = False  # the shared expert is scaled by a gate hidden -> 1
     rope_free_interval: int = 0  # every n-th layer sees everything, the others their chunk
+    mixed_windows: bool = False  # windowed and full layers mixed: only `layer_types` says which is which
     sandwich_norms: bool = False  # norms also after attention and after the feed-forward block
     tied: bool = False  # default of tie_word_embeddings
 
@@ -38,6 +39,8 @@ MODEL_TYPES: dict[str, Conventions] = {
     "qwen2": Conventions(qkv_bias=True, o_bias=False),
     "qwen3": Conventions(qk_norm="head"),
     "qwen3_moe": Conventions(qk_norm="head"),
+    "qwen3_vl_text": Conventions(qk_norm="head"),
+    "qwen3_vl_moe_text": Conventions(qk_norm="head"),
     "qwen3_next": Conventions(qk_norm="head", shared_gate=True),
     "qwen3_5_text": Conventions(qk_norm="head"),
     "qwen3_5_moe_text": Conventions(qk_norm="head", shared_gate=True),
@@ -46,9 +49,9 @@ MODEL_TYPES: dict[str, Conventions] = {
     "deepseek_v4": Conventions(),
     "kimi_k2": Conventions(),
     "glm_moe_dsa": Conventions(),
-    "glm4_moe": Conventions(qk_norm="head", qk_norm_field=True, o_bias=False),
+    "glm4_moe": Conventions(qk_norm="head", qk_norm_field=True, o_bias=False, router_bias=True),
     "minimax_m2": Conventions(qk_norm="full", qk_norm_field=True),
     "llama4_text": Conventions(shared_experts=1, rope_free_interval=4),
-    "gpt_oss": Conventions(sinks=True, expert_bias=True, router_bias=True),
-    "gemma4_text": Conventions(qk_norm="head", sandwich_norms=True, tied=True),
+    "gpt_oss": Conventions(mixed_windows=True, sinks=True, expert_bias=True, router_bias=True),
+    "gemma4_text": Conventions(qk_norm="head", mixed_windows=True, sandwich_norms=True, tied=True),
 }

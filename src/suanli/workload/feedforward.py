@@ -37,7 +37,7 @@ def moe_ffn(fields: Fields, conventions: Conventions, hidden: int) -> tuple[Oper
         *block_entry(fields, "ffn_norm", hidden, "ffn"),
         Linear("router", hidden, count, "replicated", "moe", "router", bias=conventions.router_bias or correction),
         Experts("experts", count, top_k, hidden, inner, bias=conventions.expert_bias),
-        Pointwise("route_activate_combine", routed_elements, 4, "moe"),
+        Pointwise("route_activate_combine", routed_elements, 0, "moe"),
         *_shared_experts(fields, conventions, hidden, inner),
     )
 

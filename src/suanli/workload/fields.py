@@ -32,10 +32,14 @@ class Fields:
         """Remember a problem."""
         self._problems.append(f"{field}: {_shown(given)} given, accepted: {accepted}")
 
+    def refused(self, field: str) -> bool:
+        """Whether this field has a problem."""
+        return any(problem.startswith(f"{field}: ") for problem in self._problems)
+
     def raise_problems(self) -> None:
         """Raise ModelError when anything was refused."""
         if self._problems:
-            raise ModelError(self._model_id, tuple(self._problems))
+            raise ModelError(self._model_id, tuple(dict.fromkeys(self._problems)))
 
     def get(self, *names: str) -> Any:  # noqa: ANN401 (JSON)
         """First of `names` that is present and not null, in the text part, then outside of it."""

@@ -16,9 +16,8 @@ ROLE_MODULES: dict[str, tuple[str, ...]] = {
 }
 METHOD_FORMATS = {"fp8": "fp8", "fbgemm_fp8": "fp8", "mxfp4": "mxfp4", "awq": "int4", "gptq": "int4"}
 ALGORITHM_FORMATS = {"NVFP4": "nvfp4", "FP8": "fp8"}  # modelopt
-FLOAT_FORMATS = {(8, "float"): "fp8", (8, "int"): "int8", (4, "int"): "int4", (4, "float"): "nvfp4"}
+FLOAT_FORMATS = {"8 bit float": "fp8", "8 bit int": "int8", "4 bit int": "int4", "4 bit float": "nvfp4"}
 EXPERT_FORMATS = {"fp4": "mxfp4", "fp8": "fp8"}  # `expert_dtype` (DeepSeek-V4; fp4 means MXFP4 in vLLM's loader)
-QUANT_METHODS = (*METHOD_FORMATS, "compressed-tensors", "modelopt")
 
 
 def published_formats(fields: Fields) -> tuple[tuple[str, str], ...]:
@@ -35,7 +34,11 @@ def published_formats(fields: Fields) -> tuple[tuple[str, str], ...]:
     weights = _format(fields, quantisation)
     if weights is None:
         return ()
-    excluded = _Exclusions(quantisation.get("modules_to_not_convert") or quantisation.get("ignore") or [])
+    listed = quantisation.get("modules_to_not_convert") or quantisation.get("ignore") or []
+    if not isinstance(listed, list):
+        fields.refuse("quantization_config.modules_to_not_convert", listed, "a list of module names")
+        return ()
+    excluded = _Exclusions(fields, listed)
     has_experts = fields.get("num_local_experts", "num_experts", "n_routed_experts") is not None
     experts_only = weights == "mxfp4"  # this method converts the experts alone
     expert_format = _expert_format(fields)
@@ -56,28 +59,35 @@ def _expert_format(fields: Fields) -> str | None:
     given = fields.get("expert_dtype")
     if given is None:
         return None
-    if given not in EXPERT_FORMATS:
+    found = EXPERT_FORMATS.get(str(given))
+    if found is None:
         fields.refuse("expert_dtype", given, ", ".join(EXPERT_FORMATS))
-        return None
-    return EXPERT_FORMATS[given]
+    return found
 
 
 def _format(fields: Fields, quantisation: dict[str, Any]) -> str | None:
     method = quantisation.get("quant_method")
-    if method in METHOD_FORMATS:
-        return METHOD_FORMATS[str(method)]
     algorithm = quantisation.get("quant_algo")
-    if algorithm in ALGORITHM_FORMATS:
-        return ALGORITHM_FORMATS[str(algorithm)]
-    groups = quantisation.get("config_groups") or {}
-    found = {
-        FLOAT_FORMATS.get((group.get("weights", {}).get("num_bits"), group.get("weights", {}).get("type")))
-        for group in groups.values()
-    }
+    named = METHOD_FORMATS.get(str(method)) or ALGORITHM_FORMATS.get(str(algorithm))
+    if named is not None:
+        return named
+    found = _group_formats(quantisation.get("config_groups"))
     if len(found) == 1 and None not in found:
         return found.pop()
-    fields.refuse("quantization_config.quant_method", method, ", ".join(QUANT_METHODS))
+    accepted = f"quant_method {', '.join(METHOD_FORMATS)}; quant_algo {', '.join(ALGORITHM_FORMATS)}; one config group"
+    fields.refuse("quantization_config", f"{method}, {algorithm}, {len(found)} formats", accepted)
     return None
+
+
+def _group_formats(groups: object) -> set[str | None]:
+    """Formats of the weights in the groups of compressed-tensors and modelopt; None for an unknown one."""
+    if not isinstance(groups, dict):
+        return set()
+    weights = [group.get("weights") if isinstance(group, dict) else None for group in groups.values()]
+    return {
+        FLOAT_FORMATS.get(f"{one.get('num_bits')} bit {one.get('type')}") if isinstance(one, dict) else None
+        for one in weights
+    }
 
 
 class _Exclusions:
@@ -86,11 +96,20 @@ class _Exclusions:
     Some checkpoints list a thousand plain names; those are looked up, not scanned.
     """
 
-    def __init__(self, entries: list[Any]) -> None:
-        texts = [str(entry) for entry in entries]
-        self._expressions = [text[3:] for text in texts if text.startswith("re:")]
-        self._globs = [text for text in texts if "*" in text and not text.startswith("re:")]
-        self._names = {text for text in texts if "*" not in text}
+    def __init__(self, fields: Fields, entries: list[Any]) -> None:
+        self._expressions: list[re.Pattern[str]] = []
+        self._globs: list[str] = []
+        self._names: set[str] = set()
+        for text in map(str, entries):
+            if text.startswith("re:"):
+                try:
+                    self._expressions.append(re.compile(text[3:]))
+                except re.error:
+                    fields.refuse("quantization_config.ignore", text, "a regular expression after 're:'")
+            elif "*" in text:
+                self._globs.append(text)
+            else:
+                self._names.add(text)
 
     def cover(self, name: str) -> bool:
         """Whether the module `name` or one that contains it is excluded."""
@@ -99,5 +118,5 @@ class _Exclusions:
         return (
             not parts.isdisjoint(self._names)
             or any(fnmatchcase(name, text.replace("language_model.", "", 1)) for text in self._globs)
-            or any(re.match(text, name) for text in self._expressions)
+            or any(expression.match(name) for expression in self._expressions)
         )

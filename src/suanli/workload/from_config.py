@@ -53,6 +53,8 @@ def graph_from_config(config: Mapping[str, Any], model_id: str) -> ModelGraph:
 
     Raises ModelError, which lists every field that is missing, malformed or describes unknown structure.
     """
+    if not isinstance(config, Mapping):
+        raise ModelError(model_id, (f"config: {type(config).__name__} given, accepted: an object",))
     fields = Fields(config, model_id)
     conventions = _conventions(fields)
     fields.must_be_off(*UNSUPPORTED_FIELDS)
@@ -101,7 +103,8 @@ def _layers(fields: Fields, conventions: Conventions) -> list[Layer]:
     count = fields.integer("num_hidden_layers")
     if count > MOST_LAYERS:
         fields.refuse("num_hidden_layers", count, f"at most {MOST_LAYERS}")
-        count = 1
+    if fields.refused("num_hidden_layers"):
+        fields.raise_problems()  # the lists below are as long as there are layers
     attention = _attention_types(fields, conventions, count)
     ffn = _ffn_types(fields, count)
     indexer = fields.words("indexer_types", count, INDEXER_TYPES) or ("full",) * count
@@ -122,8 +125,16 @@ def _attention_types(fields: Fields, conventions: Conventions, count: int) -> tu
         interval = fields.integer("no_rope_layer_interval", default=conventions.rope_free_interval or None)
         return _every(interval, count, "chunked_attention")
     if fields.get("sliding_window") is not None and fields.flag("use_sliding_window", default=True):
-        return ("sliding_attention",) * count
+        return _all_or_late_windows(fields, conventions, count)
     return ("full_attention",) * count
+
+
+def _all_or_late_windows(fields: Fields, conventions: Conventions, count: int) -> tuple[str, ...]:
+    """Sliding windows without `layer_types`: in every layer, or from layer `max_window_layers` on."""
+    if conventions.mixed_windows:
+        fields.refuse("layer_types", None, f"a list with one entry per layer ({count})")
+    first = fields.integer("max_window_layers", default=0, least=0)
+    return tuple("full_attention" if index < first else "sliding_attention" for index in range(count))
 
 
 def _every(interval: int, count: int, other: str) -> tuple[str, ...]:
@@ -138,13 +149,14 @@ def _ffn_types(fields: Fields, count: int) -> tuple[str, ...]:
     if listed is not None:
         return listed
     dense_first = fields.integer("first_k_dense_replace", default=0, least=0)
-    step = fields.integer("decoder_sparse_step", "interleave_moe_layer_step", "moe_layer_freq", default=1)
+    step = fields.integer("decoder_sparse_step", "interleave_moe_layer_step", default=1)  # the last of each `step`
+    frequency = fields.integer("moe_layer_freq", default=1)  # the first of each `frequency`
     dense_listed = fields.get("mlp_only_layers") or []
     if not isinstance(dense_listed, list):
         fields.refuse("mlp_only_layers", dense_listed, "a list of layer numbers")
         dense_listed = []
     return tuple(
-        "dense" if index < dense_first or (index + 1) % step or index in dense_listed else "sparse"
+        "dense" if index < dense_first or (index + 1) % step or index % frequency or index in dense_listed else "sparse"
         for index in range(count)
     )
 

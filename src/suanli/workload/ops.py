@@ -117,7 +117,11 @@ class LinearAttention:
 
 @dataclass(frozen=True, slots=True)
 class Pointwise:
-    """Norms, activations, rotary embedding, residuals: `elements` read or written per token, `kernels` launches."""
+    """Norms, activations, rotary embedding, residuals: `elements` read or written per token, `kernels` launches.
+
+    Kernels that belong to attention (cache write), to a linear-attention step (convolution, gate) or to experts
+    (routing, permutation, activation, weighted sum) are launched by those operators and not counted here.
+    """
 
     name: str
     elements: int
