@@ -269,3 +269,18 @@ class Contents(Record):
     workloads: tuple[WorkloadProfile, ...] = ()
     models: tuple[ModelCard, ...] = ()
     sources: tuple[Source, ...] = ()
+
+
+class Known(Record):
+    """A finding of the checks that is explained: the sources themselves do not fit together."""
+
+    check: str
+    subject: str
+    because: str
+
+
+class KnownFile(Record):
+    """The findings that are explained."""
+
+    schema_version: Literal[1]
+    known: tuple[Known, ...]
