@@ -56,7 +56,8 @@ class StepCost:
     """Account of a step on the busiest chip, per pipeline stage; `stages` turns it into the step of an instance.
 
     parts : seconds by kind of work. flop_time, byte_time : the same work at peak arithmetic and peak bandwidth [s].
-    operators : (name, part, seconds of the whole step), kept when `trace` is set.
+    operators : (name, part, seconds of the whole step), kept when `trace` is set. works : the arithmetic and memory
+    seconds at peak of the operator with that index in `operators`.
     """
 
     hardware: Hardware
@@ -67,6 +68,7 @@ class StepCost:
     flop_time: Array
     byte_time: Array
     operators: list[tuple[str, str, Array]] = field(default_factory=list)
+    works: list[tuple[int, Array, Array]] = field(default_factory=list)
 
     @staticmethod
     def empty(hardware: Hardware, stages: Array, load: StepLoad, *, trace: bool) -> StepCost:
@@ -85,8 +87,11 @@ class StepCost:
 
     def work(self, flops: Array, rate: str, size: Array) -> None:
         """Book arithmetic [FLOP] at the peak of format `rate`, and memory traffic [B]."""
-        self.flop_time = self.flop_time + flops / self.hardware.peaks[rate]
-        self.byte_time = self.byte_time + size / self.hardware.bandwidth
+        flop_time, byte_time = flops / self.hardware.peaks[rate], size / self.hardware.bandwidth
+        self.flop_time = self.flop_time + flop_time
+        self.byte_time = self.byte_time + byte_time
+        if self.trace:
+            self.works.append((len(self.operators), flop_time * self.stages, byte_time * self.stages))
 
     @property
     def time(self) -> Array:

@@ -11,6 +11,7 @@ from suanli.catalog.schema import Chip, System
 from suanli.economics.price import CostBreakdown
 from suanli.economics.tokens import TokenClass, class_seconds, token_costs
 from suanli.mapping.ledger import StepCost, StepLoad
+from suanli.search.account import StepAccount, operator_times
 from suanli.search.candidates import Column, State, operating_point
 from suanli.search.cost import SystemCost
 from suanli.search.estimate import Estimate, combine, spread
@@ -61,6 +62,7 @@ class Running:
     chips: int
     load: float
     chip_power: float  # mean W per chip of the instances
+    work: StepLoad  # of one instance in one step
     step: StepCost
 
     @property
@@ -104,7 +106,18 @@ def run_pool(choice: Choice, rate: float) -> Running:
         power = float(point.energy_per_chip[0, 0] / point.tpot[0, 0])
     step = state.model.cost(load, trace=True)
     load_share = per_instance / choice.best_rate
-    return Running(choice, state, instances, size, size * instances, load_share, power, step)
+    return Running(choice, state, instances, size, size * instances, load_share, power, load, step)
+
+
+def account_of(running: Running) -> StepAccount:
+    """Where the time of one step of a pool goes."""
+    return StepAccount(
+        role=running.choice.column.role,
+        system=running.choice.system.id,
+        requests=float(running.work.decode_requests.ravel()[0]),
+        prefill_tokens=float(running.work.prefill_tokens.ravel()[0]),
+        operators=operator_times(running.step),
+    )
 
 
 def describe_pool(running: Running) -> Pool:
@@ -196,6 +209,7 @@ def assemble(choices: tuple[Choice, ...], rate: float, demand: Demand) -> Deploy
         evidence=worst.evidence,
         assumptions=tuple(notes),
         sources=sources,
+        steps=tuple(account_of(run) for run in runs),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from suanli.search.account import StepAccount
 from suanli.search.estimate import Estimate, significant
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Deployment:
     evidence: str
     assumptions: tuple[str, ...]
     sources: tuple[str, ...]
+    steps: tuple[StepAccount, ...] = ()  # one step of every pool, operator by operator
     rank: int = 0
     tie_with_best: bool = False
     p_beats_best: float = 0.0
@@ -88,6 +90,12 @@ class Deployment:
     def value(self, metric: str) -> float:
         """Best value of one metric."""
         return self.metrics[metric].value
+
+    def explain(self) -> str:
+        """Return one line per pool on what bounds it, then the cost parts and the source ids."""
+        lines = [self.name, *(f"{step.role}: {step.takeaway}" for step in self.steps)]
+        lines += [f"{part}: {value:,.2f} USD/h" for part, value in self.cost_parts.items()]
+        return "\n".join([*lines, f"sources: {', '.join(self.sources)}"])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
