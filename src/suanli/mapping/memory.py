@@ -81,7 +81,7 @@ def memory_fit(
                 if operator.window:
                     window = window + size * operator.window * group.count / place.pp
                 else:
-                    per_token = per_token + size * group.count / place.pp
+                    per_token = per_token + size * group.count / place.pp / operator.compression
             elif isinstance(operator, LinearAttention):
                 size = (
                     operator.state_elements * operator.state_bytes + operator.conv_elements * BYTES["bf16"]

@@ -176,7 +176,7 @@ class StepModel:
             elements, decode_width = np.ceil(operator.kv_heads / tp) * width, width
         element_bytes = elements * self.precision.kv_bytes
         decode_flops, prefill_flops = 2.0 * heads * decode_width * kv_tokens, 2.0 * heads * width * pairs
-        read, written = kv_tokens * element_bytes, load.tokens * element_bytes
+        read, written = kv_tokens * element_bytes, load.tokens / operator.compression * element_bytes
         decode = attention_decode_time(read, decode_flops, rate=self._attention_rate, bandwidth=kv_rate)
         prefill = attention_prefill_time(prefill_flops, written, rate=self._attention_rate, bandwidth=kv_rate)
         cost.work((decode_flops + prefill_flops) * layers, self._vector_format, (read + written) * layers)
@@ -189,9 +189,10 @@ class StepModel:
     def _indexer(self, cost: StepCost, operator: Attention, layers: Array, load: StepLoad) -> None:
         """Lightning indexer of DeepSeek sparse attention: scores every cached token with small fp8 heads."""
         rate = self.precision.roles["attention"].rate
-        pairs = load.prefill_pairs + load.decode_kv_tokens
+        entries = load.decode_kv_tokens / operator.compression
+        pairs = load.prefill_pairs / operator.compression + entries
         flops = 2.0 * operator.indexer_heads * operator.indexer_dim * pairs
-        size = load.decode_kv_tokens * operator.indexer_dim * BYTES["fp8"]
+        size = entries * operator.indexer_dim * BYTES["fp8"]
         peak = self.hardware.peaks[rate] * self.hardware.attention
         seconds = attention_decode_time(size, flops, rate=peak, bandwidth=self._kv_rate)
         cost.work(flops * layers, rate, size * layers)
@@ -248,11 +249,9 @@ class StepModel:
 
 
 def _visible(operator: Attention, load: StepLoad) -> tuple[Array, Array]:
-    """KV tokens read by decode and query-key pairs of prefill, after window or sparse selection."""
+    """Cached entries read by decode and query-key pairs of prefill, after compression, window or sparse selection."""
+    entries, pairs = load.decode_kv_tokens / operator.compression, load.prefill_pairs / operator.compression
     limit = operator.window or operator.sparse_top_k
     if not limit:
-        return load.decode_kv_tokens, load.prefill_pairs
-    return (
-        np.minimum(load.decode_kv_tokens, load.decode_requests * limit),
-        np.minimum(load.prefill_pairs, load.prefill_tokens * limit),
-    )
+        return entries, pairs
+    return np.minimum(entries, load.decode_requests * limit), np.minimum(pairs, load.prefill_tokens * limit)

@@ -10,7 +10,7 @@ import numpy as np
 from suanli.catalog.loader import Catalog
 from suanli.catalog.schema import Price, System
 from suanli.economics.capex import Range3, capex_per_chip
-from suanli.economics.finance import EconomicsError
+from suanli.economics.finance import EconomicsError, Numbers
 from suanli.economics.inputs import SYSTEM_KEYS, unit_of
 from suanli.economics.model import chip_hour
 from suanli.economics.money import convert, range_in
@@ -36,7 +36,7 @@ class SystemCost:
     basis: str  # owned, leased or rented, with the term
     _spreads: dict[float, float] = field(default_factory=dict, repr=False, compare=False)
 
-    def per_chip_hour(self, load: float) -> CostBreakdown:
+    def per_chip_hour(self, load: Numbers) -> CostBreakdown:
         """Cost of one chip-hour [money/chip/h] at mean IT power over provisioned power `load`."""
         return chip_hour(self.profile.structure, self.values | {"energy.load": load})
 

@@ -224,14 +224,23 @@ def _offered(study: Study, demand: Demand, column: Column) -> Array:
     return np.asarray(users / answer)
 
 
-def _order(column: Column, ready: Ready, offered: Array, objective: str) -> Array:
-    """Quantity to minimise per row: chips paid for, energy or latency; infinite where the SLO fails."""
+def _order(column: Column, ready: Ready, offered: Array, objective: str, cost: SystemCost | None) -> Array:
+    """Quantity to minimise per row: money per hour, chips, energy or latency; infinite where the SLO fails."""
     with np.errstate(divide="ignore", invalid="ignore"):
         instances = np.ceil(offered / column.rate - 1e-9)
-        paid = provisioned_chips(
-            ready.system, column.placements.chips, np.where(np.isfinite(instances), instances, 1.0)
-        )
-    score = {"tokens_per_joule": column.joules, "ttft": column.ttft_floor}.get(objective, paid)
+        counted = np.where(np.isfinite(instances), instances, 1.0)
+        paid = provisioned_chips(ready.system, column.placements.chips, counted)
+        score = paid
+        if objective == "tokens_per_joule":
+            score = column.joules
+        elif objective == "ttft":
+            score = column.ttft_floor
+        elif objective == "usd_per_mtok" and cost is not None:
+            hardware = column.setting.hardware
+            around = max(hardware.all_in_power - hardware.chip_power, 0.0)
+            load = (column.joules * offered / paid + around) / hardware.all_in_power
+            load = np.where(np.isfinite(load), np.clip(load, 0.0, 1.0), 1.0)
+            score = paid * np.asarray(cost.per_chip_hour(load).total)
     return np.where((column.rate > 0.0) & (offered > 0.0), score + paid * 1e-9, np.inf)
 
 
@@ -259,7 +268,7 @@ def _deployments(context: Context, table: Evaluated, cost: SystemCost | None) ->
     found: list[Deployment] = []
     for column in table.aggregated:
         offered = _offered(study, context.demand, column)
-        score = _order(column, ready, offered, study.objective)
+        score = _order(column, ready, offered, study.objective, cost)
         rows = [int(row) for row in np.argsort(score, kind="stable")[:KEEP] if np.isfinite(score[row])]
         width = _input_width(ready, column, rows[0], study) if rows else 1.0
         for row in rows:
@@ -283,8 +292,8 @@ def _disaggregated(
     if rate is None or not (np.any(first.prefill.rate > 0.0) and np.any(second.decode.rate > 0.0)):
         return []
     study = context.study
-    decode_row = _best_row(second.decode, second.ready, rate, study.objective)
-    prefill_row = _best_row(first.prefill, first.ready, rate, study.objective)
+    decode_row = _best_row(second.decode, second.ready, rate, study.objective, cost_second)
+    prefill_row = _best_row(first.prefill, first.ready, rate, study.objective, cost_first)
     decode_width = _input_width(second.ready, second.decode, decode_row, study)
     decode = _choice(second.ready, second.decode, decode_row, cost_second, decode_width)
     sent = transfer_seconds(
@@ -297,13 +306,13 @@ def _disaggregated(
     column = prefill_column(first.prefill.setting, first.prefill.placements, study.slo, sent)
     if not np.any(column.rate > 0.0):
         return []
-    row = _best_row(column, first.ready, rate, study.objective)
+    row = _best_row(column, first.ready, rate, study.objective, cost_first)
     prefill = _choice(first.ready, column, row, cost_first, _input_width(first.ready, column, row, study))
     return [assemble((prefill, decode), rate, context.demand)]
 
 
-def _best_row(column: Column, ready: Ready, rate: float, objective: str) -> int:
-    score = _order(column, ready, np.full(len(column.placements), rate), objective)
+def _best_row(column: Column, ready: Ready, rate: float, objective: str, cost: SystemCost | None) -> int:
+    score = _order(column, ready, np.full(len(column.placements), rate), objective, cost)
     return int(np.argmin(score))
 
 
@@ -333,11 +342,10 @@ def _least(table: Evaluated, cost: SystemCost | None, rate: float, objective: st
     """Least score of a system as prefill pool, as decode pool, and alone: money, chips or energy."""
     if objective == "usd_per_mtok" and cost is None:
         return {"prefill": np.inf, "decode": np.inf, "alone": np.inf}
-    weight = float(cost.per_chip_hour(1.0).total) if objective == "usd_per_mtok" and cost else 1.0
 
     def least(column: Column) -> float:
         offered = np.full(len(column.placements), rate)
-        return float(_order(column, table.ready, offered, objective).min(initial=np.inf)) * weight
+        return float(_order(column, table.ready, offered, objective, cost).min(initial=np.inf))
 
     pools = {"prefill": least(table.prefill), "decode": least(table.decode)}
     together = min(*(least(column) for column in table.aggregated), pools["prefill"] + pools["decode"])
