@@ -1,0 +1,245 @@
+"""Planning and finishing the step of one rank, compiled; see `fast_rank`."""
+
+from __future__ import annotations
+
+from suanli.serving.cost import step_seconds
+from suanli.serving.fast_blocks import available, hits, idle_among, pin, publish, take
+from suanli.serving.fast_lists import RUN, WAIT, first_waiting, heap_pop, push_back, unlink
+from suanli.serving.fast_meter import account, ended, gaps, token
+from suanli.serving.fast_rank import (
+    KEY_BITS,
+    SGLANG,
+    TENSORRT_LLM,
+    blocks_of,
+    join_decode,
+    leave,
+    preempt,
+    victim,
+    whole,
+)
+from suanli.serving.fast_state import NONE, PREFILLING, World
+from suanli.serving.kernel import kernel
+from suanli.serving.outcome import DONE
+from suanli.serving.setup import ADVANCE_BITS
+
+FRACTION = (1 << ADVANCE_BITS) - 1
+
+
+@kernel
+def plan(w: World, r: int, now: float) -> None:
+    """Decide what the next step of a rank does and take its memory."""
+    rank = w.ranks[r]
+    rank.chunks = rank.prefill_tokens = rank.pairs_twice = 0
+    rank.decodes = rank.advance = rank.preempted = rank.blocked = 0
+    if w.params[0].scheduler == SGLANG:
+        _plan_prompts(w, r, now)
+        if rank.chunks == 0:
+            plan_decodes(w, r)
+    else:
+        plan_decodes(w, r)
+        _plan_prompts(w, r, now)
+    if rank.grown > 0:  # victims of prompts have left since
+        rank.decodes = rank.decoding
+
+
+@kernel
+def decode_need(w: World, r: int) -> int:
+    """KV blocks that the decoding requests need to advance."""
+    rank = w.ranks[r]
+    size = w.params[0].block_tokens
+    need = 0
+    for step in range(rank.advance):
+        need += w.phases[r, (rank.count + step) % size]
+    return int(need)
+
+
+@kernel
+def next_advance(w: World, r: int) -> None:
+    """Tokens that decoding requests gain in the step being planned."""
+    rank = w.ranks[r]
+    rank.advance_part += w.params[0].advance
+    rank.advance = rank.advance_part >> ADVANCE_BITS
+    rank.advance_part &= FRACTION
+
+
+@kernel
+def plan_decodes(w: World, r: int) -> None:
+    """Let every decoding request advance; preempt until their blocks fit."""
+    rank = w.ranks[r]
+    if rank.decoding == 0:
+        return
+    next_advance(w, r)
+    need = decode_need(w, r)
+    while need > available(w, r):
+        preempt(w, r, victim(w, r))
+        need = decode_need(w, r)
+    take(w, r, need)
+    rank.promised -= need
+    rank.grown = rank.advance
+    rank.decodes = rank.decoding
+
+
+@kernel
+def _plan_prompts(w: World, r: int, now: float) -> None:
+    p, rank = w.params[0], w.ranks[r]
+    budget = p.token_budget - p.query_tokens * rank.decodes
+    if rank.partial != NONE:
+        budget -= _chunk(w, r, rank.partial, budget)
+    reserve = 0.0
+    while budget > 0 and rank.preempted == 0 and rank.waiting > 0:
+        i = first_waiting(w, r)
+        if rank.running >= p.max_num_seqs:
+            rank.blocked = 1
+            return
+        if not _admissible(w, r, i, budget, reserve):
+            rank.blocked = p.scheduler != SGLANG  # its reserve shrinks with every decode step
+            return
+        _admit(w, r, i, now)
+        reserve += (1.0 - _ratio(w, r)) * (w.output_tokens[i] - w.jobs[i].generated)
+        budget -= _chunk(w, r, i, budget)
+
+
+@kernel
+def _chunk(w: World, r: int, i: int, budget: int) -> int:
+    """Put the next chunk of a prompt into the step; returns its tokens, 0 when there is no room."""
+    p, rank, job = w.params[0], w.ranks[r], w.jobs[i]
+    chunk = min(job.target - job.tokens, budget)
+    finished = job.tokens + chunk == job.target
+    need = max(blocks_of(w, job.tokens + chunk, p.spare if finished else 0) - job.blocks, 0)
+    while need > available(w, r):
+        gone = i if p.scheduler == SGLANG else victim(w, r)
+        preempt(w, r, gone)
+        if gone == i:
+            return 0
+    take(w, r, need)
+    rank.promised -= need
+    job.blocks += need
+    w.chunk_job[r, rank.chunks], w.chunk[r, rank.chunks] = i, chunk
+    rank.chunks += 1
+    rank.prefill_tokens += chunk
+    rank.pairs_twice += chunk * (2 * job.tokens + chunk)
+    job.tokens += chunk
+    rank.partial = NONE if finished else i
+    publish(w, r, i)
+    return int(chunk)
+
+
+@kernel
+def _ratio(w: World, r: int) -> float:
+    rank, p = w.ranks[r], w.params[0]
+    return max(rank.ratio - p.ratio_decay * rank.ratio_steps, p.ratio_floor)
+
+
+@kernel
+def _admissible(w: World, r: int, i: int, budget: int, reserve: float) -> bool:
+    p, rank, job = w.params[0], w.ranks[r], w.jobs[i]
+    found = hits(w, r, i)
+    room = available(w, r) - p.block_kv * idle_among(w, r, i, found)
+    held = found * p.block_kv
+    cached = min(found * p.hash_tokens, job.target - 1)
+    missing = job.target - cached
+    if p.chunked_prefill == 0 and budget < missing and missing <= p.token_budget:
+        return False
+    if p.scheduler == TENSORRT_LLM:
+        return whole(w, i) - held <= room - rank.promised
+    if p.scheduler == SGLANG:
+        unsaid = w.output_tokens[i] - job.generated
+        wanted = max(job.target - held * p.block_tokens, 0) + unsaid + 2 * p.spare
+        return wanted <= room * p.block_tokens - _ratio(w, r) * rank.unsaid - reserve
+    if rank.running > 0:
+        room -= p.watermark_blocks
+    tokens = job.target if p.admit_whole_prompt else min(cached + budget, job.target)
+    return blocks_of(w, tokens, p.spare if tokens == job.target else 0) - held <= room
+
+
+@kernel
+def _admit(w: World, r: int, i: int, now: float) -> None:
+    p, rank, job = w.params[0], w.ranks[r], w.jobs[i]
+    unlink(w, r, WAIT, i)
+    rank.waiting -= 1
+    rank.waiting_tokens -= job.target
+    found = hits(w, r, i)
+    pin(w, r, i, found)
+    job.blocks = found * p.block_kv
+    job.tokens = min(found * p.hash_tokens, job.target - 1)
+    job.order = rank.admissions
+    job.state = PREFILLING
+    rank.admissions += 1
+    push_back(w, r, RUN, i)
+    rank.running += 1
+    rank.promised += whole(w, i) - job.blocks
+    rank.unsaid += w.output_tokens[i] - job.generated
+    record = w.records[i]
+    if record.admitted_s != record.admitted_s:
+        record.admitted_s = now
+        record.cached_tokens = job.tokens
+
+
+@kernel
+def rank_seconds(w: World, r: int) -> float:
+    """Duration of the planned step on a rank [s]; 0 when it is empty."""
+    p, rank = w.params[0], w.ranks[r]
+    tokens = rank.prefill_tokens + p.query_tokens * rank.decodes
+    if tokens == 0:
+        return 0.0
+    kv_tokens = rank.sum_tokens + rank.decodes if rank.decodes > 0 else 0
+    return step_seconds(p, w.base_s, tokens, rank.chunks + rank.decodes, 0.5 * rank.pairs_twice, kv_tokens)
+
+
+@kernel
+def advance_decodes(w: World, r: int, end: float) -> None:
+    """Every decoding request gets its tokens; none of them ends by it (those that do have left the heap)."""
+    rank = w.ranks[r]
+    for place in range(rank.fresh):
+        gaps(w, r, end - w.jobs[w.fresh[r, place]].last_token_s, 1)
+    if rank.decodes > rank.fresh:
+        gaps(w, r, end - rank.last_decode_s, rank.decodes - rank.fresh)
+    rank.fresh = 0
+    rank.last_decode_s = end
+    rank.count += rank.advance
+    rank.sum_tokens += rank.advance * rank.decodes
+    rank.unsaid -= rank.advance * rank.decodes
+    rank.ratio_steps += 1
+    rank.grown = 0
+
+
+@kernel
+def _finish_prompts(w: World, r: int, end: float) -> None:
+    rank = w.ranks[r]
+    for place in range(rank.chunks):
+        i = w.chunk_job[r, place]
+        job = w.jobs[i]
+        if job.tokens == job.target:
+            token(w, r, i, end)
+            job.generated += 1
+            rank.unsaid -= 1
+            job.decode_mark_j = rank.decode_share_j
+            if job.generated == w.output_tokens[i]:
+                w.ended[r, rank.ended] = i
+                rank.ended += 1
+            else:
+                join_decode(w, r, i)
+
+
+@kernel
+def finish(w: World, r: int, start: float, end: float) -> None:
+    """Let the planned step take effect; the requests that are done stand in `ended`, in order."""
+    rank = w.ranks[r]
+    rank.ended = 0
+    surplus = 0
+    if rank.decodes > 0:
+        count = rank.count + rank.advance
+        while rank.heap > 0 and (w.heap_key[r, 0] >> KEY_BITS) <= count:
+            surplus += count - (w.heap_key[r, 0] >> KEY_BITS)
+            w.ended[r, rank.ended] = heap_pop(w, r)
+            rank.ended += 1
+    account(w, r, start, end, rank.advance * rank.decodes - surplus)
+    if rank.decodes > 0:
+        advance_decodes(w, r, end)
+    _finish_prompts(w, r, end)
+    for place in range(rank.ended):
+        leave(w, r, w.ended[r, place])
+        ended(w, w.ended[r, place], end, DONE)
+    if rank.running + rank.waiting == 0:
+        rank.ratio, rank.ratio_steps = w.params[0].ratio_start, 0
+    rank.chunks = rank.prefill_tokens = rank.pairs_twice = rank.decodes = 0
