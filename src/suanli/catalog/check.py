@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from suanli.catalog import dates, loader, walk
+from suanli.catalog import dates, folder, loader, walk
 from suanli.catalog.files import CatalogError, read_documents, read_yaml
-from suanli.catalog.loader import DATA, Catalog
+from suanli.catalog.folder import DATA
+from suanli.catalog.loader import Catalog
 from suanli.catalog.schema import Chip, KnownFile, Level, System
 from suanli.quantity import OPINION_KINDS, Quantity, parse_unit
 
@@ -209,7 +210,7 @@ def opinions_have_a_range(catalog: Catalog) -> Found:
                     yield Finding("range", record.id, f"{path} is an opinion ({one.kind}) without a range")
 
 
-def _records(catalog: Catalog) -> Iterator[loader.Item]:
+def _records(catalog: Catalog) -> Iterator[folder.Item]:
     kinds: tuple[loader.RecordKind, ...] = ("chip", "system", "price", "api_price", "grid", "workload", "model")
     for kind in kinds:
         yield from catalog.records(kind).values()
@@ -257,7 +258,7 @@ def _sources_named(catalog: Catalog) -> Iterator[tuple[str, set[str]]]:
     """Where source ids stand: in the records, and in the files of the other rooms below the same folder."""
     for record in _records(catalog):
         yield record.id, walk.sources(record)
-    read = set(loader.data_files(catalog.data))
+    read = set(folder.data_files(catalog.data))
     for path in sorted(set(catalog.data.rglob("*.yaml")) - read):
         yield str(path.relative_to(catalog.data)), set(_source_keys(read_documents(path)))
 
@@ -276,16 +277,16 @@ def _source_keys(data: object) -> Iterator[str]:
 
 def files_are_read(catalog: Catalog) -> Found:
     """Every file in a folder of records is read, and holds the record that its name says."""
-    read = set(loader.data_files(catalog.data))
-    for folder in loader.FOLDERS:
-        for path in sorted((catalog.data / folder).rglob("*")):
+    read = set(folder.data_files(catalog.data))
+    for name in folder.FOLDERS:
+        for path in sorted((catalog.data / name).rglob("*")):
             where = str(path.relative_to(catalog.data))
-            if path.is_file() and path not in read and folder != "models":
+            if path.is_file() and path not in read and name != "models":
                 yield Finding("file", where, "is never read; accepted: FOLDER/ID.yaml")
     ids = {"chips": catalog.chips, "systems": catalog.systems, "grids": catalog.grids, "workloads": catalog.workloads}
     for path in sorted(read):
-        folder = path.parent.name
-        if folder in ids and path.stem not in ids[folder]:
+        kind = path.parent.name
+        if kind in ids and path.stem not in ids[kind]:
             yield Finding("file", str(path.relative_to(catalog.data)), f"holds no record with id '{path.stem}'")
 
 
@@ -309,7 +310,7 @@ CHECKS: tuple[Callable[[Catalog], Found], ...] = (
 def check(data: Path = DATA) -> list[str]:
     """Read every file below `data` afresh and return what every check has found, in words; empty when all is well."""
     try:
-        catalog = loader.catalog_of(loader.read_folder(data), data)
+        catalog = loader.catalog_of(folder.read_folder(data), data)
         known = read_yaml(data / "checks" / "known.yaml", KnownFile)
     except CatalogError as error:
         return list(error.problems)

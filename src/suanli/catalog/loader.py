@@ -12,42 +12,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel
-
 from suanli.catalog import cache
-from suanli.catalog.files import CatalogError, near_matches, read_documents, read_yaml, validate
+from suanli.catalog.files import CatalogError, near_matches
+from suanli.catalog.folder import DATA, Item, data_files, read_folder
+from suanli.catalog.overlay import overlay
 from suanli.catalog.schema import (
     ApiPrice,
-    ApiPriceFile,
     Chip,
     Contents,
     Grid,
     ModelCard,
     Price,
-    PriceFile,
-    SourceFile,
     System,
     WorkloadProfile,
 )
 from suanli.sources import Source
 
-DATA = Path(__file__).parent / "data"
+__all__ = ["DATA", "Catalog", "RecordKind", "catalog_of", "load"]
 
 RecordKind = Literal["chip", "system", "model", "price", "api_price", "grid", "workload", "source"]
-Item = Chip | System | ModelCard | Price | ApiPrice | Grid | WorkloadProfile | Source
 Named = TypeVar("Named", Chip, System, ModelCard, Price, ApiPrice, Grid, WorkloadProfile, Source)
-
-# Folder below data/ -> (type of one file, field of Contents that its records go to, key of a list of records)
-FOLDERS: dict[str, tuple[type[BaseModel], str, str | None]] = {
-    "chips": (Chip, "chips", None),
-    "systems": (System, "systems", None),
-    "prices": (PriceFile, "prices", "prices"),
-    "api_prices": (ApiPriceFile, "api_prices", "prices"),
-    "grids": (Grid, "grids", None),
-    "workloads": (WorkloadProfile, "workloads", None),
-    "sources": (SourceFile, "sources", "sources"),
-    "models": (ModelCard, "models", None),
-}
 
 
 @dataclass(frozen=True)
@@ -155,89 +139,6 @@ def _shipped() -> Contents:
         contents = read_folder(DATA)
         cache.write(key, contents)
     return contents
-
-
-def read_folder(data: Path) -> Contents:
-    """Read every file below `data` and validate it. Raises CatalogError with every problem of every file."""
-    found: dict[str, list[Any]] = {name: [] for _, name, _ in FOLDERS.values()}
-    problems: list[str] = []
-    for path in data_files(data):
-        model, name, many = FOLDERS[path.relative_to(data).parts[0]]
-        try:
-            record = read_yaml(path, model)
-        except CatalogError as error:
-            problems += error.problems
-            continue
-        found[name] += getattr(record, many) if many else [record]
-    problems += _duplicates(found)
-    if problems:
-        raise CatalogError(problems)
-    return Contents.model_validate(found)
-
-
-def data_files(data: Path) -> list[Path]:
-    """Every file that `read_folder` reads, in a fixed order."""
-    files: list[Path] = []
-    for folder in FOLDERS:
-        pattern = "*/card.yaml" if folder == "models" else "*.yaml"
-        files += sorted((data / folder).glob(pattern))
-    return files
-
-
-def _duplicates(found: Mapping[str, Sequence[Item]]) -> list[str]:
-    problems = []
-    for name, records in found.items():
-        seen: dict[str, str] = {}
-        for record in records:
-            for key in (record.id, *getattr(record, "aliases", ())):
-                other = seen.setdefault(key.lower(), record.id)
-                if other != record.id or (key == record.id and records.count(record) > 1):
-                    problems.append(f"{name}: '{key}' of '{record.id}' is given twice (also '{other}')")
-    return problems
-
-
-def overlay(contents: Contents, paths: Sequence[Path]) -> Contents:
-    """Lay the records of user files over the shipped ones. Raises CatalogError with every problem of every file."""
-    if not paths:
-        return contents
-    by_id = {name: {record.id: record for record in getattr(contents, name)} for name in Contents.model_fields}
-    problems: list[str] = []
-    for path in paths:
-        try:
-            for document in read_documents(path):
-                model, name, many = _type_of(document, path)
-                record: Any = validate(document, model, str(path))
-                records: Sequence[Item] = getattr(record, many) if many else [record]
-                by_id[name] |= {one.id: one for one in records}
-        except CatalogError as error:
-            problems += error.problems
-    if problems:
-        raise CatalogError(problems)
-    return Contents.model_validate({name: tuple(records.values()) for name, records in by_id.items()})
-
-
-# Key that only one kind of file has at its top
-TELLING_KEYS = {
-    "peaks": "chips",
-    "levels": "systems",
-    "electricity": "grids",
-    "input_tokens": "workloads",
-    "sources": "sources",
-}
-
-
-def _type_of(document: object, path: Path) -> tuple[type[BaseModel], str, str | None]:
-    if isinstance(document, Mapping):
-        if isinstance(document.get("prices"), list):
-            rows = document["prices"]
-            hosted = any(isinstance(row, Mapping) and "model" in row for row in rows)
-            return FOLDERS["api_prices" if hosted else "prices"]
-        for key, folder in TELLING_KEYS.items():
-            if key in document:
-                return FOLDERS[folder]
-    raise CatalogError(
-        [f"{path}: cannot tell what this is; accepted: a file with one of {', '.join(TELLING_KEYS)}, prices at its top"]
-    )
 
 
 def catalog_of(contents: Contents, data: Path) -> Catalog:

@@ -8,7 +8,8 @@ from typing import Any, get_args
 
 from suanli.catalog import walk
 from suanli.catalog.files import CatalogError, near_matches
-from suanli.catalog.loader import Catalog, Item, RecordKind
+from suanli.catalog.folder import Item
+from suanli.catalog.loader import Catalog, RecordKind
 from suanli.catalog.schema import ApiPrice, Chip, Dtype, Grid, ModelCard, Price, System, WorkloadProfile
 from suanli.quantity import Quantity, Text, parse_unit
 from suanli.sources import Source

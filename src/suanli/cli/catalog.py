@@ -13,7 +13,8 @@ import typer
 from suanli.catalog import view, walk
 from suanli.catalog.check import check as run_checks
 from suanli.catalog.files import CatalogError
-from suanli.catalog.loader import Catalog, Item, RecordKind, load
+from suanli.catalog.folder import Item
+from suanli.catalog.loader import Catalog, RecordKind, load
 
 catalog_app = typer.Typer(no_args_is_help=True, help="The facts: every system, every number with its source.")
 
@@ -161,10 +162,9 @@ def cite(
         return
     for row in found:
         note = f" ({row['note']})" if "note" in row else ""
-        typer.echo(
-            f"{row['source']} [{row['facts']}] {row['publisher']}: {row['title']}, {row['date']}, {row['locator']}"
-        )
-        typer.echo(f"    read as {row['read as'].replace('_', ' ')}{note}")
+        typer.echo(f"{row['source']} [{row['facts']}] {row['publisher']}: {row['title']}, {row['date']}")
+        typer.echo(f"    {row['locator']}")
+        typer.echo(f"    read as {row['read as']}{note}")
 
 
 @catalog_app.command()
