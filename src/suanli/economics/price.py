@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from suanli.economics.finance import Numbers, capital_recovery_factor, discount_factor, refuse
+from suanli.economics.finance import Numbers, capital_recovery_factor, refuse
 
 HOURS_PER_YEAR = 8766.0  # 365.25 days, as `year` in quantity.UNIT_TABLE
 HOURS_PER_MONTH = HOURS_PER_YEAR / 12.0
@@ -101,9 +101,9 @@ def payment_usd_per_chip_year(
     """Yearly payment that repays the capex less the present value of what is left of it [USD/chip/year]."""
     refuse(np.asarray(capex_usd_per_chip) < 0, f"capex must be at least 0 USD/chip (given {capex_usd_per_chip})")
     refuse(_outside_unit(residual_fraction), f"residual must be between 0 and 1 (given {residual_fraction})")
+    # capex * (1 - R (1+r)^-n) * CRF without the difference: what is lost is repaid, what is kept costs interest.
     recovery = capital_recovery_factor(rate_per_year, life_years)
-    kept = 1.0 - residual_fraction * discount_factor(rate_per_year, life_years)
-    return capex_usd_per_chip * kept * recovery
+    return capex_usd_per_chip * ((1.0 - residual_fraction) * recovery + residual_fraction * rate_per_year)
 
 
 def running_usd_per_chip_hour(
@@ -189,6 +189,13 @@ def rented_usd_per_chip_hour(
     refuse(_outside_unit(discount_fraction), f"discount must be between 0 and 1 (given {discount_fraction})")
     rent = list_usd_per_chip_hour * (1.0 - discount_fraction)
     return CostBreakdown(rent=rent, opex=rent * support_fraction + opex_usd_per_chip_year / HOURS_PER_YEAR)
+
+
+def contract_usd_per_chip_hour(total_usd: Numbers, chips: Numbers, years: Numbers) -> Numbers:
+    """Rent of a chip-hour [USD/chip/h] that a contract over `years` for `chips` chips implies, every hour paid."""
+    chip_years = np.asarray(chips, dtype=float) * np.asarray(years, dtype=float)
+    refuse(~(chip_years > 0), f"chips and years must be above 0 (given {chips}, {years})")
+    return total_usd / (chips * years * HOURS_PER_YEAR)
 
 
 def usd_per_mtok(usd_per_hour: Numbers, tokens_per_s: Numbers) -> Numbers:
