@@ -8,8 +8,8 @@ replicas instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +18,18 @@ from suanli.workload.ops import Attention, Experts, Linear, LinearAttention, Mod
 
 Array = NDArray[np.float64]
 
+DEFAULT_BUDGET = 8192.0  # tokens per step, where no engine says otherwise: vLLM's and TensorRT-LLM's on large chips
+
 
 @dataclass(frozen=True)
 class Placements:
-    """Parallel degrees of n instances as float columns of shape (n,)."""
+    """Parallel degrees of n instances, and tokens per step and data-parallel rank, as float columns of shape (n,)."""
 
     tp: Array
     pp: Array
     dp: Array
     ep: Array
+    token_budget: Array
 
     @property
     def stage_chips(self) -> Array:
@@ -48,17 +51,25 @@ class Placements:
 
     def column(self) -> Placements:
         """Shape (n, 1), to broadcast against a grid of loads."""
-        return Placements(self.tp[:, None], self.pp[:, None], self.dp[:, None], self.ep[:, None])
+        return self._map(lambda column: column[:, None])
 
     def take(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> Placements:
         """Rows `index`."""
-        return Placements(self.tp[index], self.pp[index], self.dp[index], self.ep[index])
+        return self._map(lambda column: column[index])
+
+    def with_budgets(self, budgets: Sequence[float]) -> Placements:
+        """Every row once per token budget: shape (n x len(budgets),)."""
+        repeated = self._map(lambda column: np.tile(column, len(budgets)))
+        return replace(repeated, token_budget=np.repeat(np.asarray(budgets, dtype=float), len(self)))
+
+    def _map(self, function: Callable[[Array], Array]) -> Placements:
+        return Placements(*(function(getattr(self, name)) for name in self.__dataclass_fields__))
 
     @staticmethod
-    def of(rows: list[tuple[int, int, int, int]]) -> Placements:
+    def of(rows: list[tuple[int, int, int, int]], token_budget: float = DEFAULT_BUDGET) -> Placements:
         """Columns from rows of (tp, pp, dp, ep)."""
         table = np.array(rows, dtype=float).reshape(-1, 4)
-        return Placements(table[:, 0], table[:, 1], table[:, 2], table[:, 3])
+        return Placements(*table.T.copy(), np.full(len(table), token_budget))
 
 
 def linear_shard(operator: Linear, tp: Array) -> tuple[Array, Array]:

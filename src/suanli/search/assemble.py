@@ -144,7 +144,7 @@ def describe_pool(running: Running) -> Pool:
         instances=running.instances,
         chips=running.chips,
         chips_provisioned=running.provisioned,
-        token_budget=int(setting.token_budget),
+        token_budget=int(running.state.token_budget),
         batch=batch,
         load=running.load,
         memory=memory,
@@ -191,7 +191,10 @@ def assemble(choices: tuple[Choice, ...], rate: float, demand: Demand) -> Deploy
     busiest = runs[-1]
     setting = busiest.state.setting
     notes = [*setting.precision.notes, f"KV cache in {setting.precision.kv}", f"engine profile {setting.engine.id}"]
-    notes += [f"token budget {int(setting.token_budget)} per step (assumed)", "experts evenly popular up to the skew"]
+    notes += [
+        f"token budget {int(busiest.state.token_budget)} per step (assumed)",
+        "experts evenly popular up to the skew",
+    ]
     if len(runs) > 1:
         notes.append(
             f"KV transfer {transfer_seconds(runs[0].state, runs[1].state) * MS:.1f} ms per request, not hidden"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,6 @@ from suanli.serving.steady import (
     Point,
     PrefillPoint,
     aggregated,
-    batch_grid,
     batch_limit,
     decode_pool,
     prefill_pool,
@@ -31,7 +30,9 @@ from suanli.workload.ops import ModelGraph
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-COARSE, FINE = 12, 7  # batch sizes tried per deployment: first over the whole range, then between two of them
+# Batch sizes are tried on absolute grids, so that a larger memory or a looser limit only adds to what is tried: factors
+# of four over the whole range, then twice nine steps between neighbours, down to 2 %.
+COARSE_RATIO, STEPS = 4.0, 9
 USE = np.linspace(0.1, 0.95, 18)[None, :]  # utilisations of a prefill pool that are tried
 
 
@@ -44,8 +45,6 @@ class Setting:
     engine: Engine
     precision: Precision
     demand: Demand
-    token_budget: float
-    max_batch: float | None = None
 
 
 @dataclass(frozen=True)
@@ -89,81 +88,75 @@ def latency_ok(point: Point, setting: Setting, slo: Slo) -> Mask:
     return ok
 
 
-def _largest(point: Point, ok: Mask) -> tuple[Array, Array, Array]:
-    """Per row: index of the highest rate that is allowed (-1: none), that rate and its batch."""
-    rate = np.where(ok, point.request_rate, -1.0)
-    index = np.argmax(rate, axis=1)
-    rows = np.arange(len(rate))
-    best = rate[rows, index]
-    return np.where(best > 0.0, index, -1), np.maximum(best, 0.0), point.batch[rows, index]
+def _best(point: Point, ok: Mask) -> NDArray[np.intp]:
+    """Per row: index of the highest rate that is allowed; 0 where none is."""
+    return np.asarray(np.argmax(np.where(ok, point.request_rate, -1.0), axis=1))
 
 
 def aggregated_column(setting: Setting, place: Placements, slo: Slo) -> Column:
     """Best operating point of every placement with prefill and decode on the same chips."""
     model, fit = models_of(setting, place)
-    limit = _limit(setting, fit)
 
     def evaluate(batch: Array) -> tuple[Point, Mask]:
-        point = aggregated(model, fit, setting.demand, batch, setting.token_budget)
+        point = aggregated(model, fit, setting.demand, batch, place.token_budget[:, None])
         return point, latency_ok(point, setting, slo)
 
-    return _search(setting, "aggregated", place, fit, limit, evaluate)
+    return _search(setting, "aggregated", place, fit, evaluate)
 
 
 def decode_column(setting: Setting, place: Placements, slo: Slo) -> Column:
     """Best operating point of every placement that only decodes; TTFT is the prefill pool's."""
     model, fit = models_of(setting, place)
-    limit = _limit(setting, fit)
     tpot_only = slo.model_copy(update={f"ttft_{p}": None for p in TAILS})
 
     def evaluate(batch: Array) -> tuple[Point, Mask]:
         point = decode_pool(model, fit, setting.demand, batch)
         return point, latency_ok(point, setting, tpot_only)
 
-    return _search(setting, "decode", place, fit, limit, evaluate)
+    return _search(setting, "decode", place, fit, evaluate)
 
 
-def _limit(setting: Setting, fit: MemoryFit) -> Array:
-    limit = batch_limit(fit, setting.demand, setting.engine.max_requests.si)
-    return np.minimum(limit, setting.max_batch) if setting.max_batch else limit
-
-
-def _search(setting, role, place, fit, limit, evaluate) -> Column:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    grid = batch_grid(limit, COARSE)
-    point, ok = evaluate(grid)
-    index, _, _ = _largest(point, ok)
-    rows = np.arange(len(grid))
-    low = grid[rows, np.maximum(index, 0)]
-    high = grid[rows, np.minimum(np.maximum(index, 0) + 1, COARSE - 1)]
-    fine = low[:, None] * (np.maximum(high, low) / low)[:, None] ** np.linspace(0.0, 1.0, FINE)[None, :]
-    refined, allowed = evaluate(fine)
-    best, rate, batch = _largest(refined, allowed)
-    best = np.maximum(best, 0)
-    joules = refined.energy_per_chip[rows, best] / refined.tpot[rows, best] / refined.request_rate[rows, best]
-    first = refined if role == "decode" else point
-    ttft = first.ttft(setting.demand, setting.engine.first_token_s.si, setting.engine.frontend_s.si, "p50", 0.5)
-    fits = (fit.budget > 0.0) & (limit >= 1.0)
-    rate = np.where((index >= 0) & fits, rate, 0.0)
-    tokens = setting.demand.input_tokens + setting.demand.output_tokens
+def _search(
+    setting: Setting, role: str, place: Placements, fit: MemoryFit, evaluate: Callable[[Array], tuple[Point, Mask]]
+) -> Column:
+    """Largest rate that is allowed: on the coarse grid first, then twice between the neighbours of the best point."""
+    limit = np.maximum(batch_limit(fit, setting.demand, setting.engine.max_requests.si), 1.0)
+    steps = int(np.ceil(np.log(limit.max(initial=1.0)) / np.log(COARSE_RATIO))) + 1
+    grid = np.minimum(COARSE_RATIO ** np.arange(steps + 1.0)[None, :], limit[:, None])
+    coarse, ok = evaluate(grid)
+    point, rows = coarse, np.arange(len(grid))
+    best = _best(coarse, ok)
+    found = ok[rows, best]
+    for _ in range(2):
+        low = grid[rows, best]
+        ratio = grid[rows, np.minimum(best + 1, grid.shape[1] - 1)] / low
+        grid = low[:, None] * ratio[:, None] ** np.linspace(0.0, 1.0, STEPS)[None, :]
+        point, ok = evaluate(grid)
+        best = _best(point, ok)
+    fits = (fit.budget > 0.0) & (batch_limit(fit, setting.demand, setting.engine.max_requests.si) >= 1.0)
+    rate = np.where(found & fits, point.request_rate[rows, best], 0.0)
+    joules = point.energy_per_chip[rows, best] / point.tpot[rows, best] / point.request_rate[rows, best]
+    engine, tokens = setting.engine, setting.demand.input_tokens + setting.demand.output_tokens
+    first = coarse.ttft(setting.demand, engine.first_token_s.si, engine.frontend_s.si, "p50", TAILS["p50"])
     return Column(
         setting=setting,
         role=role,
         placements=place,
         fits=fits,
         rate=rate,
-        batch=batch,
+        batch=grid[rows, best],
         joules=joules * place.chips,
-        tpot_floor=point.tpot[:, 0],
-        ttft_floor=ttft[:, 0],
-        user_speed=point.feasible / point.tpot,
-        chip_rate=point.feasible * point.request_rate * tokens / place.chips[:, None],
+        tpot_floor=coarse.tpot[:, 0],
+        ttft_floor=first[:, 0],
+        user_speed=coarse.feasible / coarse.tpot,
+        chip_rate=coarse.feasible * coarse.request_rate * tokens / place.chips[:, None],
     )
 
 
 def prefill_column(setting: Setting, place: Placements, slo: Slo, transfer_s: Array | float = 0.0) -> Column:
     """Highest utilisation of every prefill-only placement at which TTFT, with `transfer_s` (n, 1) added, holds."""
     model, fit = models_of(setting, place)
-    point = prefill_pool(model, fit, setting.demand, USE, setting.token_budget)
+    point = prefill_pool(model, fit, setting.demand, USE, place.token_budget[:, None])
     ok = (point.request_rate > 0.0) & np.ones_like(USE, dtype=bool)
     fixed = setting.engine.first_token_s.si + setting.engine.frontend_s.si
     for percentile, limit in slo.limits("ttft").items():
@@ -187,6 +180,7 @@ class State:
     model: StepModel
     fit: MemoryFit
     setting: Setting
+    token_budget: float
     point: Point | PrefillPoint
 
 
@@ -194,25 +188,19 @@ def operating_point(column: Column, row: int, rate: float) -> State:
     """State of one row when every instance serves `rate` requests/s, at most its best rate."""
     setting, place = column.setting, column.placements.take(np.array([row]))
     model, fit = models_of(setting, place)
+    budget = float(place.token_budget[0])
     if column.role == "prefill":
         use = np.array([[column.batch[row] * rate / column.rate[row]]])
-        return State(model, fit, setting, prefill_pool(model, fit, setting.demand, use, setting.token_budget))
+        return State(
+            model, fit, setting, budget, prefill_pool(model, fit, setting.demand, use, place.token_budget[:, None])
+        )
 
     def at(batch: Array) -> Point:
         if column.role == "decode":
             return decode_pool(model, fit, setting.demand, batch)
-        return aggregated(model, fit, setting.demand, batch, setting.token_budget)
+        return aggregated(model, fit, setting.demand, batch, place.token_budget[:, None])
 
     grid = np.geomspace(min(column.batch[row] * 1e-3, 0.1), column.batch[row], 48)[None, :]
     rates = np.maximum.accumulate(at(grid).request_rate[0])
     batch = np.exp(np.interp(np.log(rate), np.log(rates), np.log(grid[0])))
-    return State(model, fit, setting, at(np.array([[batch]])))
-
-
-def settings_of(base: Setting, kv_formats: tuple[str, ...], budgets: tuple[float, ...]) -> Iterator[Setting]:
-    """The base setting in every KV-cache format and token budget that is tried."""
-    for kv in kv_formats:
-        for budget in budgets:
-            yield Setting(
-                base.graph, base.hardware, base.engine, base.precision.with_kv(kv), base.demand, budget, base.max_batch
-            )
+    return State(model, fit, setting, budget, at(np.array([[batch]])))

@@ -38,7 +38,7 @@ Progress = Callable[[str, int, int], None]
 RENTALS = ("rented-3y-2026", "rented-1y-2026", "rented-on-demand-2026")
 INSTANCE_LIMIT = 256  # chips of one engine instance that are tried; wider ones have not been measured by anybody
 SHALLOW_BUDGET = 2048.0  # tokens per step tried beside the engine's default, for tight TPOT limits
-KEEP = 2  # rows per system and table that are worked out in full
+KEEP = 4  # aggregated rows per system that are worked out in full
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ class Evaluated:
     """Tables of one system."""
 
     ready: Ready
-    aggregated: tuple[Column, ...]
+    aggregated: Column
     prefill: Column
     decode: Column
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """All tables."""
-        return (*self.aggregated, self.prefill, self.decode)
+        return (self.aggregated, self.prefill, self.decode)
 
     @property
     def rows(self) -> int:
@@ -100,8 +100,8 @@ def plan(study: Study, *, catalog: Catalog | None = None, progress: Progress | N
         if price_excuse and study.objective == "usd_per_mtok":
             excuses.append(price_excuse)
             continue
-        if not any_fits((*table.aggregated, table.decode)):
-            excuses.append(slo_excuse(system.id, (*table.aggregated, table.decode), study.slo))
+        if not any_fits((table.aggregated, table.decode)):
+            excuses.append(slo_excuse(system.id, (table.aggregated, table.decode), study.slo))
             continue
         within, excuse = _deployments(context, table, costs[system.id])
         found += within[:1]
@@ -124,7 +124,7 @@ def plan(study: Study, *, catalog: Catalog | None = None, progress: Progress | N
         evaluated=sum(table.rows for table in tables),
         citations=citations_of(used, context.catalog),
         inputs=tuple(inputs),
-        fronts={table.ready.system.id: front_of(table.aggregated, costs[table.ready.system.id]) for table in tables},
+        fronts={table.ready.system.id: front_of((table.aggregated,), costs[table.ready.system.id]) for table in tables},
     )
 
 
@@ -198,13 +198,13 @@ def _cost(context: Context, system: System) -> tuple[SystemCost | None, Excuse |
 def evaluate(ready: Ready, study: Study) -> Evaluated:
     """Every placement of one system in every setting that is tried."""
     place = _placements(ready)
-    budgets = sorted({SHALLOW_BUDGET, ready.setting.token_budget})
-    settings = [replace(ready.setting, token_budget=budget) for budget in budgets]
+    from_engine = ready.setting.engine.token_budget.si
+    one, both = place.with_budgets([from_engine]), place.with_budgets(sorted({SHALLOW_BUDGET, from_engine}))
     return Evaluated(
         ready,
-        tuple(aggregated_column(setting, place, study.slo) for setting in settings),
-        prefill_column(ready.setting, place, study.slo),
-        decode_column(ready.setting, place, study.slo),
+        aggregated_column(ready.setting, both, study.slo),
+        prefill_column(ready.setting, one, study.slo),
+        decode_column(ready.setting, one, study.slo),
     )
 
 
@@ -213,14 +213,13 @@ def _placements(ready: Ready) -> Placements:
     return enumerate_placements(ready.setting.graph, domain, domain)
 
 
-def _offered(study: Study, demand: Demand, column: Column) -> Array:
+def _offered(study: Study, column: Column) -> Array:
     """Request rate that a column's deployments face in total [1/s]; with fixed users it depends on the latency."""
     if study.workload.rate is not None:
         return np.full(len(column.placements), study.workload.rate)
     users = float(study.workload.concurrency or 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         answer = np.where(column.rate > 0.0, column.batch / column.rate, np.inf) + column.ttft_floor
-    del demand
     return np.asarray(users / answer)
 
 
@@ -266,14 +265,14 @@ def _deployments(context: Context, table: Evaluated, cost: SystemCost | None) ->
     """Aggregated and same-system disaggregated deployments of one system, best first, within the study's limits."""
     study, ready = context.study, table.ready
     found: list[Deployment] = []
-    for column in table.aggregated:
-        offered = _offered(study, context.demand, column)
-        score = _order(column, ready, offered, study.objective, cost)
-        rows = [int(row) for row in np.argsort(score, kind="stable")[:KEEP] if np.isfinite(score[row])]
-        width = _input_width(ready, column, rows[0], study) if rows else 1.0
-        for row in rows:
-            choice = _choice(ready, column, row, cost, width)
-            found.append(assemble((choice,), float(offered[row]), context.demand))
+    column = table.aggregated
+    offered = _offered(study, column)
+    score = _order(column, ready, offered, study.objective, cost)
+    rows = [int(row) for row in np.argsort(score, kind="stable")[:KEEP] if np.isfinite(score[row])]
+    width = _input_width(ready, column, rows[0], study) if rows else 1.0
+    for row in rows:
+        choice = _choice(ready, column, row, cost, width)
+        found.append(assemble((choice,), float(offered[row]), context.demand))
     found += _disaggregated(context, table, table, cost, cost)
     found.sort(key=lambda one: sort_key(one, study.objective))
     within = [one for one in found if limit_excuse(one, study.limits) is None]
@@ -348,5 +347,5 @@ def _least(table: Evaluated, cost: SystemCost | None, rate: float, objective: st
         return float(_order(column, table.ready, offered, objective, cost).min(initial=np.inf))
 
     pools = {"prefill": least(table.prefill), "decode": least(table.decode)}
-    together = min(*(least(column) for column in table.aggregated), pools["prefill"] + pools["decode"])
+    together = min(least(table.aggregated), pools["prefill"] + pools["decode"])
     return pools | {"alone": together}

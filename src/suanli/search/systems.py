@@ -133,7 +133,7 @@ def prepare(
     except ValueError as error:
         return Excuse(system.id, str(error), "data")
     evidence = evidence_of(chip, system, efficiency)
-    setting = Setting(graph, best, engine, precision, demand, engine.token_budget.si)
+    setting = Setting(graph, best, engine, precision, demand)
     return Ready(system, chip, setting, low, high, profiles.widths[evidence], evidence)
 
 

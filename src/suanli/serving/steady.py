@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from suanli.mapping.ledger import StepCost, StepLoad
+from suanli.mapping.ledger import StepLoad
 from suanli.mapping.memory import MemoryFit
 from suanli.mapping.step import StepModel
 
@@ -121,10 +121,14 @@ def mixed_load(batch: Array, chunk: Array, demand: Demand) -> StepLoad:
     return StepLoad(chunk, chunk * demand.pairs_per_token, chunk / new, batch, batch * demand.kv_tokens)
 
 
-def batch_grid(limit: Array, points: int = 24) -> Array:
-    """Geometric grid of batch sizes from 1 to `limit` per deployment, shape (n, points)."""
-    top = np.maximum(limit, 1.0)[:, None]
-    return np.asarray(top ** np.linspace(0.0, 1.0, points)[None, :])
+def side_by_side(first: StepLoad, second: StepLoad) -> StepLoad:
+    """Two loads of shape (n, g) as one of shape (n, 2 g): one call of the step model instead of two."""
+
+    def join(name: str) -> Array:
+        left, right = np.broadcast_arrays(getattr(first, name), getattr(second, name))
+        return np.concatenate([left, right], axis=1)
+
+    return StepLoad(**{name: join(name) for name in first.__dataclass_fields__})
 
 
 def batch_limit(fit: MemoryFit, demand: Demand, max_requests: float) -> Array:
@@ -133,7 +137,7 @@ def batch_limit(fit: MemoryFit, demand: Demand, max_requests: float) -> Array:
     return np.minimum(fit.requests(held)[:, 0], max_requests * fit.ranks)
 
 
-def aggregated(model: StepModel, fit: MemoryFit, demand: Demand, batch: Array, token_budget: float) -> Point:
+def aggregated(model: StepModel, fit: MemoryFit, demand: Demand, batch: Array, token_budget: Array | float) -> Point:
     """Steady states with prefill and decode mixed on the same chips, at `batch` (n, g) decoding requests."""
     ranks = model.placements.dp
     limit = batch_limit(fit, demand, model.engine.max_requests.si)[:, None]
@@ -143,26 +147,24 @@ def aggregated(model: StepModel, fit: MemoryFit, demand: Demand, batch: Array, t
     whole = np.minimum(np.maximum(demand.new_tokens, prompt_tokens), np.maximum(room, 1.0))
     share = np.minimum(prompt_tokens / np.maximum(whole, 1e-9), 1.0)
     chunk = prompt_tokens / np.maximum(share, 1e-12)
-    plain = model.cost(decode_load(batch, demand))
-    mixed = model.cost(mixed_load(batch, chunk, demand))
-    tpot = (1.0 - share) * plain.time + share * mixed.time
+    both = model.cost(side_by_side(decode_load(batch, demand), mixed_load(batch, chunk, demand)))
+    (plain_time, mixed_time), (plain_energy, mixed_energy) = (
+        np.split(values, 2, axis=1) for values in (both.time, both.energy_per_chip)
+    )
+    tpot = (1.0 - share) * plain_time + share * mixed_time
     return Point(
         batch=batch,
         tpot=tpot,
-        tpot_decode=plain.time,
-        tpot_mixed=mixed.time,
+        tpot_decode=plain_time,
+        tpot_mixed=mixed_time,
         chunk=chunk,
         mixed_share=share,
         prefill_use=prompt_tokens / np.maximum(room, 1e-9),
         chunks=demand.new_tokens / np.maximum(np.minimum(room, np.maximum(chunk, 1.0)), 1.0),
         request_rate=batch / (tpot * demand.output_tokens),
-        energy_per_chip=_mean_energy(plain, mixed, share),
+        energy_per_chip=(1.0 - share) * plain_energy + share * mixed_energy,
         feasible=(batch <= limit * (1.0 + 1e-9)) & (prompt_tokens < room) & (fit.budget[:, None] > 0.0),
     )
-
-
-def _mean_energy(plain: StepCost, mixed: StepCost, share: Array) -> Array:
-    return np.asarray((1.0 - share) * plain.energy_per_chip + share * mixed.energy_per_chip)
 
 
 @dataclass(frozen=True)
@@ -217,7 +219,9 @@ class PrefillPoint:
         return np.asarray(own + (queue + self.use * self.step / 2.0) * (-np.log(tail)))
 
 
-def prefill_pool(model: StepModel, fit: MemoryFit, demand: Demand, use: Array, token_budget: float) -> PrefillPoint:
+def prefill_pool(
+    model: StepModel, fit: MemoryFit, demand: Demand, use: Array, token_budget: Array | float
+) -> PrefillPoint:
     """Instances that only take prompts in, at utilisations `use` (1, g) of their capacity."""
     place = model.placements
     tokens = np.minimum(demand.new_tokens, token_budget) * place.dp * place.pp + 0.0 * use
