@@ -1,0 +1,90 @@
+"""Calibration packs: fitted lanes of one chip under one engine, small JSON files made by ``validation.operators``.
+
+A pack says what was measured (versions, kernels, rows), what the fit gave, and how well it predicts shapes that it was
+not fitted to. Surfaces are stored as signed bytes times a step, in base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import ValidationError
+
+from suanli.catalog.schema import Record
+from suanli.chip.lane import Lane
+from suanli.chip.surface import Surface
+
+PackEvidence = Literal["measured_operators", "pooled"]
+
+
+class LaneRecord(Record):
+    """One lane: an operator kind in one number format.
+
+    launch_us : shortest kernel inside a captured graph [us]. compute, memory : achieved fraction of peak. knots : log2
+    of each coordinate. values : signed bytes, base64; surface = values x step [log of measured over physical time].
+    median_error, p90_error : factor error - 1 on held-out shapes. spread : 80 % of them lie within this factor.
+    """
+
+    op: str
+    dtype: str
+    version: str
+    kernels: tuple[str, ...]
+    rows: int
+    dropped: int
+    launch_us: float
+    compute: float
+    memory: float
+    knots: tuple[tuple[float, ...], ...]
+    step: float
+    values: str
+    median_error: float
+    p90_error: float
+    spread: float
+
+    def lane(self) -> Lane:
+        """Lane ready to be evaluated."""
+        shape = tuple(len(axis) for axis in self.knots)
+        table = np.frombuffer(base64.b64decode(self.values), dtype=np.int8).astype(float) * self.step
+        knots = tuple(np.asarray(axis, dtype=float) for axis in self.knots)
+        return Lane(self.launch_us * 1e-6, self.compute, self.memory, Surface(knots, table.reshape(shape)))
+
+
+class Pack(Record):
+    """All lanes of one chip under one engine, or pooled over the chips of an architecture (`chip` names it)."""
+
+    schema_version: Literal[1]
+    chip: str
+    engine: str
+    evidence: PackEvidence
+    source: str
+    lanes: tuple[LaneRecord, ...]
+
+    def by_name(self) -> Mapping[tuple[str, str], LaneRecord]:
+        """Lanes by (op, dtype)."""
+        return {(lane.op, lane.dtype): lane for lane in self.lanes}
+
+
+def encode(values: np.ndarray) -> tuple[float, str]:
+    """Step and base64 bytes of a surface; the rounding error is at most half a step."""
+    step = max(float(np.abs(values).max()) / 127.0, 1e-3)
+    return step, base64.b64encode(np.rint(values / step).astype(np.int8).tobytes()).decode("ascii")
+
+
+@lru_cache(maxsize=64)
+def load_pack(path: Path) -> Pack:
+    """Read one pack. Raises ValueError naming the file."""
+    try:
+        return Pack.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, ValidationError) as error:
+        raise ValueError(f"{path}: cannot be read as a calibration pack ({error})") from None
+
+
+def packs_of(folder: Path, chip: str) -> dict[str, Pack]:
+    """Packs of one chip (or pooled architecture) by engine; empty when there are none."""
+    return {path.stem: load_pack(path) for path in sorted((folder / chip).glob("*.json"))}

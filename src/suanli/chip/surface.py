@@ -1,0 +1,46 @@
+"""Correction surfaces: multilinear interpolation of a table over a few coordinates, constant outside its edges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Weights = list[tuple[NDArray[np.intp], Array]]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """`values` has one axis per coordinate; `knots` are the increasing places of its entries on each axis."""
+
+    knots: tuple[Array, ...]
+    values: Array
+
+    def __call__(self, coordinates: Sequence[Array]) -> Array:
+        """Value at each point; coordinates broadcast against each other."""
+        table = self.values.reshape(-1)
+        total: Array = np.zeros(())
+        for index, weight in corners(self.knots, coordinates):
+            total = total + weight * table[index]
+        return np.asarray(total)
+
+
+def corners(knots: Sequence[Array], coordinates: Sequence[Array]) -> Weights:
+    """Flat table index and weight of each of the 2^d table entries around every point."""
+    found: Weights = [(np.zeros((), dtype=np.intp), np.ones(()))]
+    for places, coordinate in zip(knots, coordinates, strict=True):
+        if len(places) == 1:
+            continue
+        cell = np.clip(np.searchsorted(places, coordinate, side="right") - 1, 0, len(places) - 2)
+        low, high = places[cell], places[cell + 1]
+        upper = np.clip((coordinate - low) / (high - low), 0.0, 1.0)
+        size = len(places)
+        found = [
+            (index * size + cell + step, weight * (upper if step else 1.0 - upper))
+            for index, weight in found
+            for step in (0, 1)
+        ]
+    return found

@@ -1,0 +1,161 @@
+"""What an operator costs a chip, before any efficiency: arithmetic, traffic, and the coordinates of its shape.
+
+Each function describes one kind of operator by a :class:`Work`. `flops` and `bytes` are what must be done at least;
+`steps` is the arithmetic of whole tiles. The coordinates (log2 of a few sizes) are where correction surfaces are
+looked up. All arguments are floats or arrays that broadcast.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Real = float | Array
+
+
+@dataclass(frozen=True)
+class Work:
+    """Least arithmetic [FLOP], arithmetic with tile padding [FLOP], least traffic [B], coordinates of the shape."""
+
+    flops: Array
+    steps: Array
+    bytes: Array
+    coordinates: tuple[Array, ...]
+
+
+def _log(value: Real) -> Array:
+    return np.asarray(np.log2(np.maximum(value, 1.0)))
+
+
+def padded(size: Real, tile: float) -> Array:
+    """Size rounded up to whole tiles: what the matrix unit really computes."""
+    return np.asarray(np.ceil(np.asarray(size) / tile) * tile)
+
+
+def matmul_work(
+    m: Real, n: Real, k: Real, *, weight_bytes: float, activation_bytes: float, tile: tuple[float, float] = (64, 64)
+) -> Work:
+    """y[m, n] = x[m, k] W[k, n]; the result is written in 16 bit. Coordinates: m, n, k."""
+    m, n, k = np.asarray(m, dtype=float), np.asarray(n, dtype=float), np.asarray(k, dtype=float)
+    traffic = weight_bytes * n * k + activation_bytes * m * k + 2.0 * m * n
+    steps = 2.0 * padded(m, tile[0]) * padded(n, tile[1]) * k
+    return Work(2.0 * m * n * k, steps, traffic, (_log(m), _log(n), _log(k)))
+
+
+def experts_work(
+    routed: Real,
+    touched: Real,
+    hidden: Real,
+    inner: Real,
+    *,
+    matrices: Real = 3.0,
+    visible: Real | None = None,
+    weight_bytes: float,
+    activation_bytes: float,
+    tile: float = 16,
+) -> Work:
+    """Routed experts of one layer on one chip.
+
+    routed : token copies that this chip computes (tokens x top_k x its share). touched : distinct experts among them.
+    hidden, inner : widths of one expert on this chip. matrices : 3 with a gate, 2 without. visible : token copies that
+    lie on this chip, its own and those for other chips' experts (only `routed` after a dispatch that sends to each
+    chip what it needs; all of the group after an all-gather).
+    Coordinates: rows per touched expert, touched experts, inner, hidden, visible over routed copies.
+    """
+    routed = np.asarray(routed, dtype=float)
+    touched = np.maximum(np.minimum(np.asarray(touched, dtype=float), routed), 1e-9)
+    weights = np.asarray(matrices) * hidden * inner
+    rows = routed / touched
+    traffic = (
+        weight_bytes * weights * touched
+        + activation_bytes * routed * (hidden + inner)
+        + 2.0 * routed * (hidden + inner)
+    )
+    steps = 2.0 * touched * padded(rows, tile) * weights
+    spread = np.ones(()) if visible is None else np.asarray(visible) / routed
+    shape = (_log(rows), _log(touched), _log(inner), _log(hidden), _log(spread))
+    return Work(2.0 * routed * weights, steps, traffic, shape)
+
+
+def visible_pairs(queries: Real, context: Real, window: Real = np.inf) -> Array:
+    """Query-key pairs of one causal sequence: `queries` new tokens after `context` cached ones [-]."""
+    queries, context = np.asarray(queries, dtype=float), np.asarray(context, dtype=float)
+    width = np.minimum(window, context + queries)
+    short = np.clip(width - context, 0.0, queries)  # queries that see less than a whole window
+    return np.asarray(short * context + short * (short + 1.0) / 2.0 + (queries - short) * width)
+
+
+def prefill_work(
+    batch: Real,
+    queries: Real,
+    context: Real,
+    query_heads: Real,
+    kv_heads: Real,
+    *,
+    qk_dim: Real,
+    v_dim: Real,
+    kv_bytes: float,
+    window: Real = np.inf,
+) -> Work:
+    """Causal attention of `queries` new tokens per sequence after `context` cached ones.
+
+    Coordinates: mean keys per query, query rows (batch x queries x heads), queries over keys (1 without a window),
+    query heads per KV head, width of a head.
+    """
+    pairs = visible_pairs(queries, context, window)
+    heads = np.asarray(query_heads, dtype=float)
+    width = np.asarray(qk_dim) + np.asarray(v_dim, dtype=float)
+    flops = 2.0 * batch * heads * pairs * width
+    rows = np.asarray(batch, dtype=float) * queries * heads
+    seen = np.minimum(np.asarray(context, dtype=float) + queries, np.asarray(queries, dtype=float) + window)
+    traffic = 2.0 * rows * width + kv_bytes * batch * np.asarray(kv_heads) * seen * width
+    keys = pairs / np.maximum(queries, 1.0)
+    shape = (_log(keys), _log(rows), _log(queries / (2.0 * keys)), _log(heads / kv_heads), _log(width / 2.0))
+    return Work(flops, flops, traffic, shape)
+
+
+def decode_work(
+    batch: Real,
+    context: Real,
+    query_heads: Real,
+    kv_heads: Real,
+    *,
+    qk_dim: Real,
+    v_dim: Real,
+    kv_bytes: float,
+    window: Real = np.inf,
+) -> Work:
+    """One new token per sequence against `context` cached tokens (its own included).
+
+    Coordinates: KV streams (batch x KV heads), tokens read per stream, query heads per KV head, width of a head.
+    """
+    seen = np.minimum(np.asarray(context, dtype=float), window)
+    width = np.asarray(qk_dim) + np.asarray(v_dim, dtype=float)
+    streams = np.asarray(batch, dtype=float) * kv_heads
+    group = np.asarray(query_heads, dtype=float) / kv_heads
+    flops = 2.0 * streams * group * seen * width
+    traffic = kv_bytes * streams * seen * width + 2.0 * streams * group * width
+    return Work(flops, flops, traffic, (_log(streams), _log(seen), _log(group), _log(width / 2.0)))
+
+
+def latent_decode_work(
+    batch: Real, context: Real, query_heads: Real, *, latent: float, rope: float, kv_bytes: float
+) -> Work:
+    """MLA with absorbed projections, one new token per sequence: every head reads the same cached latent.
+
+    Coordinates: batch, tokens read, query heads.
+    """
+    seen, heads = np.asarray(context, dtype=float), np.asarray(query_heads, dtype=float)
+    flops = 2.0 * batch * heads * seen * (2.0 * latent + rope)
+    traffic = kv_bytes * batch * seen * (latent + rope) + 2.0 * batch * heads * (2.0 * latent + rope)
+    return Work(flops, flops, np.asarray(traffic), (_log(batch), _log(seen), _log(heads)))
+
+
+def stream_work(size: Real) -> Work:
+    """Memory-bound operator that moves `size` bytes. Coordinate: size."""
+    size = np.asarray(size, dtype=float)
+    nothing = np.zeros_like(size)
+    return Work(nothing, nothing, size, (_log(size),))
