@@ -208,6 +208,13 @@ def evaluate(ready: Ready, study: Study) -> Evaluated:
     )
 
 
+def evaluated_tables(study: Study, catalog: Catalog | None = None) -> list[Evaluated]:
+    """Tables of every system of a study, without choosing or describing anything. Raises StudyError."""
+    context = _context(study, catalog)
+    found = (_prepare(context, system) for system in _systems(context)[0])
+    return [evaluate(ready, study) for ready in found if isinstance(ready, Ready)]
+
+
 def _placements(ready: Ready) -> Placements:
     domain = min(ready.system.chips, INSTANCE_LIMIT)
     return enumerate_placements(ready.setting.graph, domain, domain)

@@ -1,0 +1,50 @@
+"""The simulator's table against the step model that it is made from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.conftest import CHAT
+
+from suanli.mapping.placement import Placements
+from suanli.mapping.step import StepModel
+from suanli.mapping.tabulate import step_table_of
+from suanli.serving.steady import decode_load, mixed_load
+
+
+@pytest.mark.parametrize(
+    ("system", "model", "row"),
+    [
+        ("nvidia-hgx-h100-8", "llama-3.1-70b", (4, 1, 1, 1)),
+        ("nvidia-hgx-h200-8", "deepseek-r1", (8, 1, 1, 8)),
+        ("nvidia-gb200-nvl72", "qwen3-235b-a22b", (1, 1, 8, 8)),
+    ],
+)
+@pytest.mark.parametrize("batch", [8, 64, 256])
+def test_table_follows_the_model(ready, system, model, row, batch):
+    setting = ready(system, model, "fp8").setting
+    place = Placements.of([row])
+    step = StepModel(setting.graph, setting.hardware, setting.precision, setting.engine, place)
+    ranks = row[2]
+    table = step_table_of(
+        step, requests=batch / ranks, kv_tokens=CHAT.kv_tokens, chunk=CHAT.input_tokens, max_tokens=8192
+    )
+    whole = np.array([[float(batch)]])
+    expected = float(step.cost(decode_load(whole, CHAT)).time[0, 0])
+    rank = batch / ranks
+    found = float(table.step_time(0.0, 0.0, rank, rank * CHAT.kv_tokens)[()])
+    assert found == pytest.approx(expected, rel=0.1)
+    chunk = np.array([[CHAT.input_tokens * ranks]])
+    expected = float(step.cost(mixed_load(whole, chunk, CHAT)).time[0, 0])
+    pairs = CHAT.input_tokens * CHAT.pairs_per_token
+    found = float(table.step_time(CHAT.input_tokens, pairs, rank, rank * CHAT.kv_tokens, 1.0)[()])
+    assert found == pytest.approx(expected, rel=0.15)
+
+
+def test_a_table_needs_one_placement(ready):
+    setting = ready("nvidia-hgx-h100-8", "qwen3-32b", "fp8").setting
+    step = StepModel(
+        setting.graph, setting.hardware, setting.precision, setting.engine, Placements.of([(1, 1, 1, 1), (2, 1, 1, 1)])
+    )
+    with pytest.raises(ValueError, match="one placement"):
+        step_table_of(step, requests=1.0, kv_tokens=1.0, chunk=1.0, max_tokens=8192.0)
