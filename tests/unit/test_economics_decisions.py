@@ -6,8 +6,10 @@ import pytest
 
 from suanli.economics.cashflow import cash_flow, waterfall, with_loan
 from suanli.economics.change import split_change
+from suanli.economics.compare import break_even, of_api, of_quote
 from suanli.economics.finance import EconomicsError
 from suanli.economics.power import Option, best_mix, chips_under_caps, shadow_price_per_mw
+from suanli.economics.quote import Quote
 from suanli.economics.residual import capital_cost_by_age, geometric_residual, straight_line_residual
 from suanli.economics.sensitivity import morris, sobol
 from suanli.economics.uncertainty import (
@@ -17,6 +19,8 @@ from suanli.economics.uncertainty import (
     least_regret,
     probability_cheaper,
     sample_costs,
+    sample_headlines,
+    scenario_costs,
     tornado,
     uniform_columns,
 )
@@ -277,3 +281,47 @@ def test_importing_economics_loads_no_heavy_library():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_owned_rented_and_api_at_the_same_utilisation():
+    own = Quote("owned", "USD", certain(VALUES), "given", "study", (), pays_idle=True)
+    hourly = Quote("rented", "USD", certain(RENT), "given", "study", (), pays_idle=False)
+    reserved = Quote("rented", "USD", certain(RENT), "given", "study", (), pays_idle=True)
+    owned = of_quote("owned", own, 8.0, idle_load=0.3, busy_load=0.9)
+    assert owned.variable_per_busy_hour == pytest.approx(8 * 2.0 * 0.6 * 1.2 * 0.08)
+    by_hour, by_year = of_quote("by hour", hourly, 8.0), of_quote("by year", reserved, 8.0)
+    assert (by_hour.fixed_per_hour, by_year.variable_per_busy_hour) == (0.0, 0.0)
+    assert by_hour.per_useful_hour(0.1) == by_hour.per_useful_hour(1.0) == pytest.approx(8 * 2.7)
+    share = break_even(owned, by_hour)
+    assert owned.per_useful_hour(share) == pytest.approx(by_hour.per_useful_hour(share))
+    assert owned.per_useful_hour(share * 1.1) < by_hour.per_useful_hour(share * 1.1)
+    assert break_even(by_hour, owned) == share
+    assert break_even(by_year, by_hour) == pytest.approx(1.0)
+    rates = {"uncached_input": 8e3, "output": 2e3}
+    api = of_api("api", {"uncached_input": 0.3, "output": 1.2}, rates)
+    assert api.per_useful_hour(0.5) == pytest.approx((0.3 * 8e3 + 1.2 * 2e3) * 3600 / 1e6)
+    assert owned.usd_per_mtok(0.5, 1e4) == pytest.approx(owned.per_useful_hour(0.5) / 36.0)
+    with pytest.raises(EconomicsError, match="same fixed cost"):
+        break_even(api, by_hour)
+    with pytest.raises(EconomicsError, match="loads"):
+        of_quote("owned", own, 8.0, idle_load=0.9, busy_load=0.3)
+
+
+def test_headlines_are_sampled_together():
+    one = Candidate("a", "owned", candidate("a").ranges | {"energy.carbon": Range(300.0, 350.0, 400.0)}, 8.0, 1e4)
+    draws = sample_headlines([one], 64)["a"]
+    watts = 8 * 2_000 * 0.8 * 1.2
+    assert draws["tokens_per_joule"].tolist() == [pytest.approx(1e4 / watts)] * 64
+    assert draws["tokens_per_s_per_mw"][0] == pytest.approx(1e10 / watts)
+    assert np.median(draws["g_co2_per_mtok"]) == pytest.approx(350.0 * watts / 1e4 / 3.6, rel=0.01)
+    assert draws["usd_per_mtok"] == pytest.approx(draws["usd_per_chip_hour"] * 8 / 36.0)
+    rented = Candidate("b", "rented", certain(RENT), 8.0, 1e4)
+    assert set(sample_headlines([rented], 4)["b"]) == {"usd_per_chip_hour", "usd_per_mtok"}
+
+
+def test_named_scenarios_feed_the_regret():
+    plans = [candidate("a"), candidate("b", (45_000.0, 50_000.0, 60_000.0))]
+    costs = scenario_costs(plans, {"now": {}, "dear power": {"energy.electricity": 0.2}})
+    assert costs["now"]["a"] == pytest.approx(plans[0].best())
+    assert costs["dear power"]["a"] > costs["now"]["a"]
+    assert least_regret(costs).choice == "a"

@@ -6,7 +6,7 @@ from suanli.economics.capex import Capex, capex_per_chip, given_capex, load_cape
 from suanli.economics.finance import EconomicsError
 from suanli.economics.inputs import INPUTS, SYSTEM_KEYS
 from suanli.economics.offers import api_usd_per_mtok, rent_per_chip_hour
-from suanli.economics.profile import DATA, load_profile, profile_names, profile_of_study
+from suanli.economics.profile import DATA, load_profile, profile_at, profile_names, profile_of_study
 from suanli.economics.quote import Machine, quote
 from suanli.quantity import Quantity
 
@@ -279,3 +279,14 @@ def test_a_quote_says_what_it_rests_on():
 
 def test_every_input_has_a_meaning():
     assert all(entry.meaning and entry.unit for entry in INPUTS.values())
+
+
+def test_an_edition_picks_the_profile_of_its_date():
+    assert profile_at(OWNED, "2026-11") == OWNED
+    assert profile_at(OWNED, "2025-08") == "hyperscaler-owned-2025-08"
+    assert profile_at("hyperscaler-owned-2025-08", "2026-07") == OWNED
+    assert profile_at("neocloud-debt-2026-a3", "2026-11") == "neocloud-debt-2026-a3"
+    with pytest.raises(
+        EconomicsError, match=r"no profile like 'lease-2026' with facts of 2025-08; accepted: lease-2026"
+    ):
+        profile_at("lease-2026", "2025-08")

@@ -1,1 +1,1 @@
-"""economics."""
+"""What compute costs and what moves the answer: numbers in, numbers out."""

@@ -8,6 +8,7 @@ power or rent.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,7 @@ from suanli.economics.overrides import apply_override, unknown_inputs
 from suanli.quantity import Quantity, QuantityError, parse_unit
 
 DATA = Path(__file__).parents[1] / "catalog" / "data" / "economics"
+_DATED = re.compile(r"-20\d\d(-\d\d)?(?=-|$)")  # the date inside the id of a profile
 
 
 class Tariff(Record):
@@ -92,6 +94,22 @@ class EconomicsProfile(Record):
 def profile_names() -> tuple[str, ...]:
     """Ids of the shipped profiles."""
     return tuple(sorted(path.stem for path in DATA.glob("*.yaml")))
+
+
+def profile_at(name: str, edition: str) -> str:
+    """Id of the shipped profile of the same structure as `name` with the newest facts up to `edition` (YYYY-MM)."""
+    kin = {
+        document["id"]: str(document["edition"])
+        for document, _ in (_document(other) for other in profile_names())
+        if _DATED.sub("", str(document["id"])) == _DATED.sub("", name)
+    }
+    until = {own: dated for own, dated in kin.items() if dated <= edition}
+    if not until:
+        raise EconomicsError(
+            f"economics: no profile like '{name}' with facts of {edition}; accepted: "
+            + (", ".join(f"{own} ({dated})" for own, dated in kin.items()) or ", ".join(profile_names()))
+        )
+    return str(max(until, key=lambda own: until[own]))
 
 
 def load_profile(

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from suanli.economics.finance import EconomicsError, Numbers, refuse
-from suanli.economics.model import chip_hour
+from suanli.economics.model import chip_hour, facility_power_w
 from suanli.economics.price import usd_per_mtok
+from suanli.economics.tokens import g_co2_per_mtok, tokens_per_joule, tokens_per_s_per_mw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -85,6 +86,22 @@ class Candidate:
         """Cost of a million tokens when the inputs are `values`; they hold :data:`ERROR`."""
         return usd_per_mtok(chip_hour(self.structure, values).total * self.chips, self.tokens_per_s * values[ERROR])
 
+    def headlines(self, values: Mapping[str, Numbers]) -> dict[str, Numbers]:
+        """Every headline that the structure has when the inputs are `values`; a tenant does not know the power."""
+        found = {
+            "usd_per_chip_hour": chip_hour(self.structure, values).total,
+            "usd_per_mtok": self.usd_per_mtok(values),
+        }
+        if self.structure == "rented":
+            return found
+        power_w = facility_power_w(values) * self.chips
+        rate = self.tokens_per_s * values[ERROR]
+        found["tokens_per_joule"] = tokens_per_joule(rate, power_w)
+        found["tokens_per_s_per_mw"] = tokens_per_s_per_mw(rate, power_w)
+        if "energy.carbon" in values:
+            found["g_co2_per_mtok"] = g_co2_per_mtok(rate, power_w, values["energy.carbon"])
+        return found
+
     def columns(self) -> dict[str, str]:
         """Name of the random column of each uncertain input."""
         owner = {key: f"{self.name}:{key}" if key.startswith(OWN_PREFIXES) else key for key in self._all()}
@@ -122,8 +139,8 @@ def uniform_columns(names: Sequence[str], samples: int, seed: int) -> Draws:
     return {name: np.ascontiguousarray(column) for name, column in zip(names, inside, strict=True)}
 
 
-def sample_costs(candidates: Sequence[Candidate], samples: int = 10_000, seed: int = 0) -> Draws:
-    """Draws of the cost of a million tokens [money/Mtok] by name of candidate."""
+def sample_headlines(candidates: Sequence[Candidate], samples: int = 10_000, seed: int = 0) -> dict[str, Draws]:
+    """Draws of every headline, by name of candidate and of headline; the same draw of the market for all."""
     names = [candidate.name for candidate in candidates]
     if len(set(names)) < len(names):
         raise EconomicsError(f"candidate names must differ (given {', '.join(names)})")
@@ -131,11 +148,17 @@ def sample_costs(candidates: Sequence[Candidate], samples: int = 10_000, seed: i
     shares = uniform_columns(columns, samples, seed)
     size = len(next(iter(shares.values()))) if shares else 1
     return {
-        candidate.name: np.broadcast_to(
-            np.asarray(candidate.usd_per_mtok(candidate.draw(shares)), dtype=float), (size,)
-        )
+        candidate.name: {
+            headline: np.broadcast_to(np.asarray(value, dtype=float), (size,))
+            for headline, value in candidate.headlines(candidate.draw(shares)).items()
+        }
         for candidate in candidates
     }
+
+
+def sample_costs(candidates: Sequence[Candidate], samples: int = 10_000, seed: int = 0) -> Draws:
+    """Draws of the cost of a million tokens [money/Mtok] by name of candidate."""
+    return {name: draws["usd_per_mtok"] for name, draws in sample_headlines(candidates, samples, seed).items()}
 
 
 def quantiles(draws: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -180,6 +203,29 @@ def tornado(ranges: Mapping[str, Range], answer: Callable[[Mapping[str, Numbers]
         if one.low < one.high
     ]
     return sorted(swings, key=lambda swing: swing.size, reverse=True)
+
+
+def scenario_costs(
+    candidates: Sequence[Candidate], scenarios: Mapping[str, Mapping[str, float]]
+) -> dict[str, dict[str, float]]:
+    """Cost of a million tokens of each candidate in each scenario [money/Mtok].
+
+    A scenario sets inputs (border units) that the candidate has; the others stay at their best value.
+    """
+    return {
+        scenario: {
+            candidate.name: float(
+                candidate.usd_per_mtok(
+                    {
+                        key: changed.get(key, one.best)
+                        for key, one in {**candidate.ranges, ERROR: candidate.error}.items()
+                    }
+                )
+            )
+            for candidate in candidates
+        }
+        for scenario, changed in scenarios.items()
+    }
 
 
 @dataclass(frozen=True)
