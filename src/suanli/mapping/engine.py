@@ -1,11 +1,48 @@
-"""The inference engine as a model input: scheduler limits, host time and memory policy, from data files."""
+"""The inference engine as a model input: scheduler limits, host time, kernel paths and memory policy, from data files.
+
+An engine file holds the engine's general figures and, under `profiles`, what was fitted for a chip family from a
+version on. A profile only names what differs; `Engine.profiled` lays it over the general figures.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from suanli.catalog.schema import Identifier, Record
-from suanli.quantity import Bytes, Number, Seconds
+from suanli.quantity import Bytes, Number, Quantity, Seconds
+
+# Part of a step (suanli.mapping.ledger.PARTS) -> field that multiplies its time
+FACTORS = {
+    "matmul": "matmul_factor",
+    "experts": "expert_factor",
+    "attention": "attention_factor",
+    "collective": "collective_factor",
+    "launch": "kernel_factor",
+}
+
+
+class Fit(Record):
+    """Where fitted figures come from: measured rows and sweeps used, median residual [log] in and out of sample."""
+
+    date: str
+    command: str
+    rows: int
+    sweeps: int
+    residual: dict[str, float]
+
+
+class Profile(Record):
+    """What one version range of an engine does differently on some chip families.
+
+    since : first version, as "0.5.9" (compared number by number). from_date : used where a version is not known.
+    """
+
+    families: tuple[str, ...] = ()  # empty: all
+    since: str = "0"
+    from_date: str = "0000"
+    fit: Fit | None = None
+    set: dict[str, Quantity]
 
 
 class Engine(Record):
@@ -23,7 +60,47 @@ class Engine(Record):
     host_s: Seconds  # per step, not hidden behind the device
     host_per_request_s: Seconds  # per running request and step
     kernel_factor: Number  # kernels started per operator of the graph
+    matmul_factor: Number  # time of dense matrix products over the operator model
+    expert_factor: Number  # time of routed experts over the operator model
+    attention_factor: Number  # time of attention over the operator model
+    collective_factor: Number  # time of collectives over the fabric model
     first_token_s: Seconds  # API, tokenizer and first-response path per request, unloaded
     frontend_s: Seconds  # serial front-end time per request
+    poll_steps: Number  # decode steps between two looks at the queue of new requests; 1: every step
+    acceptance: Number  # probability that a drafted token is accepted, given that all before it were
     expert_skew: Number  # extra load of the busiest expert group over the mean
+    profiles: tuple[Profile, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def factors(self) -> dict[str, float]:
+        """Factor on the time of each part of a step [-]; parts that are not named have none."""
+        return {part: getattr(self, name).si for part, name in FACTORS.items()}
+
+    def profiled(self, family: str, version: str = "", date: str = "9999") -> Engine:
+        """Figures for a chip family and version; by date where the version says nothing, the newest without either.
+
+        Later profiles win over earlier ones.
+        """
+        key = version_key(version)
+        changes: dict[str, Quantity] = {}
+        for profile in self.profiles:
+            if not profile.families or family in profile.families:
+                since = version_key(profile.since)
+                if key >= since if key is not None and since is not None else date >= profile.from_date:
+                    changes |= profile.set
+        return self.model_copy(update=changes)
+
+    def with_values(self, **values: float) -> Engine:
+        """The same engine with other values (in SI); for fits and studies."""
+        changes = {}
+        for name, value in values.items():
+            old: Quantity = getattr(self, name)
+            factor = old.si_range[1] / old.high if old.high else 1.0
+            changes[name] = Quantity(value=value / factor, unit=old.unit, kind="derived", source=old.source)
+        return self.model_copy(update=changes)
+
+
+def version_key(version: str) -> tuple[int, ...] | None:
+    """Leading numbers of a version, None when it has none: "0.5.12.post1" -> (0, 5, 12)."""
+    found = re.match(r"v?(\d+(?:\.\d+)*)", version)
+    return tuple(int(part) for part in found[1].split(".")) if found else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from suanli.catalog.schema import Chip, System
@@ -127,3 +127,19 @@ def hardware_of(chip: Chip, system: System, efficiency: Efficiency, bound: Bound
         memory_power=_pick(efficiency.memory_power, slow),
         compute_power=_pick(efficiency.compute_power, slow),
     )
+
+
+def across_systems(hardware: Hardware, chips: int) -> Hardware:
+    """The same chips with the network between systems as one more level, when an instance needs `chips` of them.
+
+    Raises QuantityError where the instance is larger than the system and that network is not known.
+    """
+    inside = hardware.network.size if hardware.network.levels else 1
+    if chips <= inside:
+        return hardware
+    if hardware.scale_out_bandwidth <= 0.0:
+        raise QuantityError(f"{chips} chips are more than one {hardware.system}, whose outer network is not known")
+    outer = NetworkLevel(
+        "switch", (-(-chips // inside),), True, hardware.scale_out_bandwidth, hardware.scale_out_latency
+    )
+    return replace(hardware, network=replace(hardware.network, levels=(*hardware.network.levels, outer)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 
@@ -69,6 +70,7 @@ class StepCost:
     byte_time: Array
     operators: list[tuple[str, str, Array]] = field(default_factory=list)
     works: list[tuple[int, Array, Array]] = field(default_factory=list)
+    factors: Mapping[str, float] = field(default_factory=dict)  # of the engine, on the time of a part
 
     @staticmethod
     def empty(hardware: Hardware, stages: Array, load: StepLoad, *, trace: bool) -> StepCost:
@@ -81,6 +83,7 @@ class StepCost:
 
     def add(self, part: str, name: str, seconds: Array) -> None:
         """Book `seconds` of one stage under a part."""
+        seconds = seconds * self.factors.get(part, 1.0)
         self.parts[part] = self.parts[part] + seconds * self.busy
         if self.trace:
             self.operators.append((name, part, seconds * self.busy * self.stages))

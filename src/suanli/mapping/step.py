@@ -54,7 +54,8 @@ class StepModel:
         self.precision = precision
         self.engine = engine
         self.placements = placements.column()
-        self._kernel_s = hardware.kernel_s * engine.kernel_factor.si
+        self._factors = engine.factors()
+        self._kernel_s = hardware.kernel_s
         self._host_s = engine.host_s.si
         self._host_per_request_s = engine.host_per_request_s.si
         self._skew = engine.expert_skew.si
@@ -69,6 +70,7 @@ class StepModel:
         rank = load.scaled(1.0 / (place.dp * place.pp))
         stage_tokens = load.tokens / place.pp
         cost = StepCost.empty(self.hardware, place.pp, load, trace=trace)
+        cost.factors = self._factors
         for group in self.graph.groups:
             layers = group.count / place.pp
             for operator in group.operators:

@@ -1,0 +1,1 @@
+"""Measured against predicted: reading measurements, predicting each row, scoring, intervals."""

@@ -1,0 +1,243 @@
+"""The load that a benchmark applied, on one prepared deployment: from tables of step times to the measured columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from suanli.mapping.engine import Engine
+from suanli.serving.loop import Instance, Served, run_loop
+from suanli.validation.deployment import Case, RefusalError
+from suanli.validation.predict import PoolTable, Prepared
+
+Array = NDArray[np.float64]
+
+MS = 1e3
+ROUNDS = 10  # requests per user of the InferenceX client (num-prompts = 10 x concurrency), and where none is stated
+MOST_REQUESTS = 20_000  # of one simulated instance; longer runs look the same
+LEAST_OPEN = 1000  # requests of an open loop where the number is not stated
+
+
+def predict_row(prepared: Prepared, engine: Engine) -> dict[str, float]:
+    """Metrics of a row under an engine's times. Raises RefusalError."""
+    case = prepared.case
+    if len(prepared.tables) > 1:
+        return _split(prepared, engine)
+    table = prepared.tables[0]
+    if table.pool.role == "prefill":
+        return _prefill_only(case, table, engine)
+    if table.pool.role == "decode":
+        return _decode_only(case, table, engine)
+    if case.load in ("mlperf_offline", "all_at_once") and not case.row.number("prompts"):
+        return _queue_full(case, table, engine)
+    served = _serve(case, table, engine)
+    return _metrics(case, table, engine, served)
+
+
+def instance_of(case: Case, table: PoolTable, engine: Engine) -> Instance:
+    """The loop's view of one instance."""
+    return Instance(
+        seconds=table.grid.seconds(engine),
+        tokens=table.grid.tokens,
+        batch=table.grid.batch,
+        limit=max(int(table.limit), 1),
+        budget=table.budget,
+        prefill_first=engine.scheduler == "prefill_first",
+        poll=int(engine.poll_steps.si),
+        frontend_s=engine.frontend_s.si,
+        gain=gain_of(case, engine),
+        query=1.0 + case.drafts,
+    )
+
+
+def gain_of(case: Case, engine: Engine) -> float:
+    """Expected tokens per decode step: 1 + a + a^2 + ... over the drafted ones (Leviathan et al. 2023)."""
+    return sum(engine.acceptance.si**position for position in range(case.drafts + 1))
+
+
+def _requests(case: Case, table: PoolTable) -> int:
+    prompts = case.row.number("prompts")
+    share = 1.0 / table.pool.instances
+    users = max(case.users * share, 1.0)
+    if case.load in ("static_batch", "single_stream"):
+        return max(round(users), 1)
+    if prompts:
+        count = prompts * share
+    elif case.users:
+        count = ROUNDS * users
+    else:
+        count = max(LEAST_OPEN, 4.0 * table.limit)
+    return int(min(max(count, 1.0), MOST_REQUESTS))
+
+
+def _serve(case: Case, table: PoolTable, engine: Engine) -> Served:
+    count = _requests(case, table)
+    inputs, outputs = case.lengths.draw(count)
+    instance = instance_of(case, table, engine)
+    share = 1.0 / table.pool.instances
+    if case.load in ("open_loop", "mlperf_server", "mlperf_interactive"):
+        rate = case.rate * share
+        if rate <= 0.0:
+            raise RefusalError("request rate not known")
+        gaps = np.random.default_rng(1).exponential(1.0 / rate, count)
+        return run_loop(instance, inputs, outputs, sent=np.cumsum(gaps))
+    if case.load == "all_at_once":
+        return run_loop(instance, inputs, outputs)
+    if case.users <= 0.0:
+        raise RefusalError("number of users not known")
+    return run_loop(instance, inputs, outputs, users=max(round(case.users * share), 1))
+
+
+def _metrics(case: Case, table: PoolTable, engine: Engine, served: Served) -> dict[str, float]:
+    per_chip = table.pool.instances / case.chips
+    seconds = served.seconds + engine.first_token_s.si * (case.load in ("static_batch", "single_stream"))
+    if case.load.startswith("mlperf"):
+        seconds = _steady_seconds(served)
+    rate = float(served.outputs.sum()) / seconds * per_chip
+    ttft = (served.ttft + engine.first_token_s.si) * MS
+    found = {
+        "output_tok_s_per_chip": rate,
+        "total_tok_s_per_chip": rate * (1.0 + case.lengths.input_tokens / max(case.lengths.output_tokens, 1.0)),
+        "ttft_p50_ms": float(np.median(ttft)),
+        "ttft_mean_ms": float(ttft.mean()),
+        "ttft_p99_ms": float(np.percentile(ttft, 99)),
+        "e2e_mean_ms": float((served.done - served.sent).mean() + engine.first_token_s.si) * MS,
+        "e2e_batch_ms": seconds * MS,
+    }
+    if served.tpot.size:
+        found["tpot_p50_ms"] = float(np.median(served.tpot)) * MS
+        found["tpot_mean_ms"] = float(served.tpot.mean()) * MS
+    return found
+
+
+def _steady_seconds(served: Served) -> float:
+    """Length of the run without the tail in which no more requests are sent [s]: LoadGen counts completed samples."""
+    return (
+        float(max(served.sent.max() - served.sent.min(), served.seconds - served.sent.max() * 0.0 - 0.0))
+        if (served.seconds > 1.2 * (served.sent.max() - served.sent.min()))
+        else float(served.sent.max() - served.sent.min())
+    )
+
+
+def step_at(table: PoolTable, seconds: Array, tokens: float, batch: float) -> float:
+    """Time of one step [s]."""
+    grid = table.grid
+    rows = [float(np.interp(batch, grid.batch, row)) for row in seconds]
+    return float(np.interp(tokens, grid.tokens, rows))
+
+
+@dataclass(frozen=True)
+class Steady:
+    """Steady state at a number of decoding requests: mean time per token [s], requests per second of an instance."""
+
+    tpot: float
+    rate: float
+
+
+def steady(case: Case, table: PoolTable, engine: Engine, batch: float) -> Steady:
+    """Decoding requests that are replaced as they end: prompts share steps with them or pause them."""
+    seconds = table.grid.seconds(engine)
+    gain = gain_of(case, engine)
+    prompt, output = case.lengths.input_tokens, max(case.lengths.output_tokens, 1.0)
+    steps = max((output - 1.0) / gain, 1e-9) + (1.0 if engine.scheduler == "mixed" else 0.0)
+    tokens = batch * prompt / steps  # prompt tokens per decode step
+    plain = step_at(table, seconds, 0.0, batch)
+    if engine.scheduler == "prefill_first":
+        whole = min(max(prompt, tokens), table.budget)
+        tpot_step = plain + tokens / whole * step_at(table, seconds, whole, 0.0)
+    else:
+        room = max(table.budget - batch * (1.0 + case.drafts), 1.0)
+        whole = min(max(prompt, tokens), room)
+        share = tokens / whole
+        mixed = step_at(table, seconds, whole, batch)
+        tpot_step = (1.0 - share) * plain + share * mixed if share <= 1.0 else share * mixed
+    return Steady(tpot_step / gain, batch / (tpot_step * steps))
+
+
+def _queue_full(case: Case, table: PoolTable, engine: Engine) -> dict[str, float]:
+    """A queue that never empties: the instance runs at its limit."""
+    batches = np.unique(np.geomspace(1.0, table.limit, 12))
+    found = max((steady(case, table, engine, float(b)) for b in batches[-4:]), key=lambda one: one.rate)
+    frontend = 1.0 / engine.frontend_s.si if engine.frontend_s.si > 0.0 else np.inf
+    rate = min(found.rate, frontend) * case.lengths.output_tokens * table.pool.instances / case.chips
+    return {
+        "output_tok_s_per_chip": rate,
+        "total_tok_s_per_chip": rate * (1.0 + case.lengths.input_tokens / max(case.lengths.output_tokens, 1.0)),
+        "tpot_p50_ms": found.tpot * MS,
+        "tpot_mean_ms": found.tpot * MS,
+    }
+
+
+def _prefill_only(case: Case, table: PoolTable, engine: Engine) -> dict[str, float]:
+    seconds = table.grid.seconds(engine)
+    size = table.pool.place[0] * table.pool.place[1] * table.pool.place[2]
+    rate = table.budget / step_at(table, seconds, table.budget, 0.0) / size
+    return {"prefill_tok_s_per_chip": rate}
+
+
+def _decode_only(case: Case, table: PoolTable, engine: Engine) -> dict[str, float]:
+    if case.users <= 0.0:
+        raise RefusalError("batch not known")
+    seconds = table.grid.seconds(engine)
+    batch = min(case.users / table.pool.instances, table.limit)
+    each = step_at(table, seconds, 0.0, batch) / gain_of(case, engine)
+    size = table.pool.place[0] * table.pool.place[1] * table.pool.place[2]
+    return {"decode_tok_s_per_chip": batch / each / size, "tpot_mean_ms": each * MS, "tpot_p50_ms": each * MS}
+
+
+def _split(prepared: Prepared, engine: Engine) -> dict[str, float]:
+    """Prefill and decode on chips of their own: users = rate x (time to first token + time in decode)."""
+    case = prepared.case
+    prefill, decode = prepared.tables
+    if case.users <= 0.0:
+        raise RefusalError("number of users not known")
+    fill, gen = prefill.grid.seconds(engine), decode.grid.seconds(engine)
+    prompt, output = case.lengths.input_tokens, case.lengths.output_tokens
+    gain = gain_of(case, engine)
+    transfer = _transfer(case, prefill, decode)
+
+    def capacity(tokens: float) -> float:
+        return tokens / prompt / step_at(prefill, fill, tokens, 0.0) * prefill.pool.instances
+
+    top = capacity(prefill.budget)
+    low, high = 1e-6, min(top, case.users / 1e-3)
+
+    def state(rate: float) -> tuple[float, float, float]:
+        use = min(rate / top, 0.999)
+        tokens = min(max(prompt, use * prefill.budget), max(prefill.budget, 1.0))
+        pieces = max(prompt / prefill.budget, 1.0)
+        own = pieces * step_at(prefill, fill, min(tokens, prefill.budget), 0.0)
+        wait = own * use / (1.0 - use) * 0.5
+        ttft = own + wait + engine.first_token_s.si + engine.frontend_s.si + transfer
+        batch = 1.0
+        for _ in range(30):
+            each = step_at(decode, gen, 0.0, min(batch, decode.limit)) / gain
+            batch = 0.5 * batch + 0.5 * min(rate * each * output / decode.pool.instances, decode.limit)
+        return ttft, each, rate * (ttft + each * output)
+
+    for _ in range(50):
+        middle = np.sqrt(low * high)
+        if state(middle)[2] < case.users:
+            low = middle
+        else:
+            high = middle
+    ttft, each, held = state(low)
+    rate = low
+    full = decode.limit * decode.pool.instances / (step_at(decode, gen, 0.0, decode.limit) / gain * output)
+    rate = min(rate, full)
+    ttft += max(case.users - held, 0.0) / rate
+    tokens = rate * output / case.chips
+    return {
+        "output_tok_s_per_chip": tokens,
+        "total_tok_s_per_chip": tokens * (1.0 + prompt / output),
+        "tpot_p50_ms": each * MS,
+        "tpot_mean_ms": each * MS,
+        "ttft_p50_ms": ttft * MS,
+        "ttft_mean_ms": ttft * MS,
+    }
+
+
+def _transfer(case: Case, prefill: PoolTable, decode: PoolTable) -> float:
+    return 0.0
