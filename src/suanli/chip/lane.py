@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suanli.chip.operators import smooth_max
-from suanli.chip.surface import Surface
 from suanli.chip.work import Work
+from suanli.surface import Surface
 
 Array = NDArray[np.float64]
 

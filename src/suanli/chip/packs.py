@@ -6,19 +6,17 @@ not fitted to. Surfaces are stored as signed bytes times a step, in base64.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from pydantic import ValidationError
 
 from suanli.catalog.schema import Record
 from suanli.chip.lane import Lane
-from suanli.chip.surface import Surface
+from suanli.surface import decode
 
 PackEvidence = Literal["measured_operators", "pooled"]
 
@@ -49,10 +47,8 @@ class LaneRecord(Record):
 
     def lane(self) -> Lane:
         """Lane ready to be evaluated."""
-        shape = tuple(len(axis) for axis in self.knots)
-        table = np.frombuffer(base64.b64decode(self.values), dtype=np.int8).astype(float) * self.step
-        knots = tuple(np.asarray(axis, dtype=float) for axis in self.knots)
-        return Lane(self.launch_us * 1e-6, self.compute, self.memory, Surface(knots, table.reshape(shape)))
+        surface = decode(self.knots, self.step, self.values)
+        return Lane(self.launch_us * 1e-6, self.compute, self.memory, surface)
 
 
 class Pack(Record):
@@ -68,12 +64,6 @@ class Pack(Record):
     def by_name(self) -> Mapping[tuple[str, str], LaneRecord]:
         """Lanes by (op, dtype)."""
         return {(lane.op, lane.dtype): lane for lane in self.lanes}
-
-
-def encode(values: np.ndarray) -> tuple[float, str]:
-    """Step and base64 bytes of a surface; the rounding error is at most half a step."""
-    step = max(float(np.abs(values).max()) / 127.0, 1e-3)
-    return step, base64.b64encode(np.rint(values / step).astype(np.int8).tobytes()).decode("ascii")
 
 
 @lru_cache(maxsize=64)

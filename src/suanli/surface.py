@@ -1,7 +1,12 @@
-"""Correction surfaces: multilinear interpolation of a table over a few coordinates, constant outside its edges."""
+"""Correction surfaces: multilinear interpolation of a table over a few coordinates, constant outside its edges.
+
+Used by calibrated operators (`suanli.chip`) and collectives (`suanli.fabric`). In files a table is stored as signed
+bytes times a step, in base64.
+"""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,3 +49,16 @@ def corners(knots: Sequence[Array], coordinates: Sequence[Array]) -> Weights:
             for step in (0, 1)
         ]
     return found
+
+
+def encode(values: Array) -> tuple[float, str]:
+    """Step and base64 bytes of a table; the rounding error is at most half a step."""
+    step = max(float(np.abs(values).max()) / 127.0, 1e-3)
+    return step, base64.b64encode(np.rint(values / step).astype(np.int8).tobytes()).decode("ascii")
+
+
+def decode(knots: Sequence[Sequence[float]], step: float, values: str) -> Surface:
+    """Surface from its stored form. Raises ValueError when the table does not fit the knots."""
+    axes = tuple(np.asarray(axis, dtype=float) for axis in knots)
+    table = np.frombuffer(base64.b64decode(values), dtype=np.int8).astype(float) * step
+    return Surface(axes, table.reshape([len(axis) for axis in axes]))
