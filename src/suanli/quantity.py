@@ -89,6 +89,8 @@ def parse_unit(unit: str) -> tuple[float, str]:
     Raises QuantityError when the unit is not in the closed table.
     """
     if unit not in _known_units:
+        if not any(letter.isalpha() for letter in unit):
+            raise QuantityError(f"unknown unit '{unit}'")
         try:
             base = registry().Quantity(1.0, unit).to_root_units()
         except Exception as error:

@@ -7,7 +7,7 @@ problem, and an explanation that explains nothing any more is one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from suanli.catalog import dates, folder, loader, walk
 from suanli.catalog.files import CatalogError, read_documents, read_yaml
 from suanli.catalog.folder import DATA
 from suanli.catalog.loader import Catalog
+from suanli.catalog.overlay import overlay
 from suanli.catalog.schema import Chip, KnownFile, Level, System
 from suanli.quantity import OPINION_KINDS, Quantity, parse_unit
 
@@ -307,10 +308,13 @@ CHECKS: tuple[Callable[[Catalog], Found], ...] = (
 )
 
 
-def check(data: Path = DATA) -> list[str]:
-    """Read every file below `data` afresh and return what every check has found, in words; empty when all is well."""
+def check(data: Path = DATA, overlays: Sequence[Path] = ()) -> list[str]:
+    """Read every file below `data` afresh, lay the user's over them, and return what every check has found, in words.
+
+    Empty when all is well.
+    """
     try:
-        catalog = loader.catalog_of(folder.read_folder(data), data)
+        catalog = loader.catalog_of(overlay(folder.read_folder(data), overlays), data)
         known = read_yaml(data / "checks" / "known.yaml", KnownFile)
     except CatalogError as error:
         return list(error.problems)

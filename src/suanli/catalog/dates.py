@@ -20,7 +20,7 @@ def span(text: str) -> tuple[Day, Day] | None:
     if match is None:
         return None
     year, month, day, quarter, half = (int(group) if group else None for group in match.groups())
-    if year is None or not 1 <= (month or 1) <= 12 or not 1 <= (day or 1) <= 31:
+    if year is None or month not in (None, *range(1, 13)) or day not in (None, *range(1, 32)):
         return None
     if month is not None:
         return (year, month, day or 1), (year, month, day or 31)

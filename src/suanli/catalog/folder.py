@@ -74,7 +74,7 @@ def duplicates(found: Mapping[str, Sequence[Item]]) -> list[str]:
     for name, records in found.items():
         seen: dict[str, Item] = {}
         for record in records:
-            for key in {record.id.lower(), *(alias.lower() for alias in getattr(record, "aliases", ()))}:
-                if seen.setdefault(key, record) is not record:
-                    problems.append(f"{name}: '{key}' of '{record.id}' is also a name of '{seen[key].id}'")
+            names = {record.id.lower(), *(alias.lower() for alias in getattr(record, "aliases", ()))}
+            taken = sorted(key for key in names if seen.setdefault(key, record) is not record)
+            problems += [f"{name}: '{key}' of '{record.id}' is also a name of '{seen[key].id}'" for key in taken]
     return problems

@@ -11,7 +11,7 @@ from suanli.catalog.files import CatalogError, near_matches
 from suanli.catalog.folder import Item
 from suanli.catalog.loader import Catalog, RecordKind
 from suanli.catalog.schema import ApiPrice, Chip, Dtype, Grid, ModelCard, Price, System, WorkloadProfile
-from suanli.quantity import Quantity, Text, parse_unit
+from suanli.quantity import OPINION_KINDS, Quantity, Text, parse_unit
 from suanli.sources import Source
 
 Cell = str | float | None
@@ -63,6 +63,22 @@ def four_bit(chip: Chip) -> Quantity | None:
     """Fastest known dense 4-bit floating-point peak, whatever its flavour is called."""
     flavours: tuple[Dtype, ...] = ("fp4", "nvfp4", "mxfp4")
     return next((rate for rate in (peak(chip, dtype) for dtype in flavours) if rate is not None), None)
+
+
+def not_from_a_datasheet(record: Chip | System) -> tuple[str, ...]:
+    """Names of the numbers a plan rests on that are somebody's estimate or guess, or that nobody has published."""
+    return tuple(name for name, fact in _planned_on(record) if not fact.known or fact.kind in OPINION_KINDS)
+
+
+def _planned_on(record: Chip | System) -> Iterator[tuple[str, Quantity]]:
+    if isinstance(record, Chip):
+        yield from ((one.dtype, one.rate) for one in record.peaks if one.rate.known or one.rate.kind in OPINION_KINDS)
+        yield "memory", record.memory.capacity
+        yield "memory bandwidth", record.memory.bandwidth
+        yield "power", record.power
+    else:
+        yield from ((f"{level.name} bandwidth", level.bandwidth) for level in record.levels)
+        yield "all-in power", record.power.all_in_per_chip
 
 
 def _chip(chip: Chip) -> Row:

@@ -184,10 +184,10 @@ def diff(
 
 
 @catalog_app.command()
-def check(output: Output = Format.table) -> None:
-    """Check the shipped facts: physics, totals, dates, sources, files. Exit 1 when something does not fit."""
-    problems = run_checks()
-    values = 0 if problems else sum(walk.count(record) for record in _every_record(_load(())))
+def check(overlay: Overlay = None, output: Output = Format.table) -> None:
+    """Check the facts: physics, totals, dates, sources, files. Exit 1 when something does not fit."""
+    problems = run_checks(overlays=tuple(overlay or ()))
+    values = 0 if problems else sum(walk.count(record) for record in _every_record(_load(overlay)))
     if output is Format.json:
         _print_json({"problems": problems, "sourced_values": values})
     else:
