@@ -227,3 +227,22 @@ def test_rows_of_the_earlier_edition_follow_from_its_shorter_life(chip, power_w,
     low, _, high = answer.interval()
     assert answer.cost.total == pytest.approx(published, rel=0.15)
     assert low <= published <= high
+
+
+@pytest.mark.parametrize(("study", "billion_usd_per_gw"), [("h100", 23.0), ("b200", 24.0), ("gb300", 33.0)], ids=str)
+def test_another_house_sees_about_the_same_capex_per_gigawatt(study, billion_usd_per_gw):
+    # Morgan Stanley 2026-05-08: whole site per GW, of which racks 58-63 % and network 19-23 %: 0.77 to 0.86 of it.
+    answer, _ = priced(EXAMPLES / f"owning-cost-{study}.yaml")
+    machines = sum(value for key, value in answer.values.items() if key.startswith("capex."))
+    facility_w = answer.values["system.power"] * answer.values["energy.pue"]
+    ours = machines / facility_w  # USD/W = billion USD/GW
+    assert 0.77 * billion_usd_per_gw * 0.8 < ours < 0.86 * billion_usd_per_gw * 1.25
+
+
+def test_bernstein_sees_about_the_same_all_in_capex_for_gb200():
+    # 35 billion USD per GW of site, machines and building.
+    answer, _ = priced(EXAMPLES / "owning-cost-gb200.yaml")
+    values = answer.values
+    machines = sum(value for key, value in values.items() if key.startswith("capex."))
+    ours = (machines / values["system.power"] + values["facility.build"]) / values["energy.pue"]
+    assert ours == pytest.approx(35.0, rel=0.15)

@@ -110,7 +110,7 @@ def test_mixed_currencies_are_named_and_a_rate_heals_them():
 
 
 def test_unknown_inputs_profiles_and_units_are_named():
-    assert "did you mean 'energy.electricity'?" in problems(OWNED, {"energy.electricty": "1 USD/kWh"})[0]
+    assert "did you mean 'energy.electricity'?" in problems(OWNED, {"energy.electric": "1 USD/kWh"})[0]
     assert "did you mean 'hyperscaler-owned-2026'?" in problems("hyperscaler-owned-2020")[0]
     assert "no unit" in problems(OWNED, {"energy.electricity": 0.07})[0]
     assert "wrong dimension" in problems(OWNED, {"energy.electricity": "0.07 USD/chip"})[0]
@@ -290,3 +290,18 @@ def test_an_edition_picks_the_profile_of_its_date():
         EconomicsError, match=r"no profile like 'lease-2026' with facts of 2025-08; accepted: lease-2026"
     ):
         profile_at("lease-2026", "2025-08")
+
+
+def test_extending_in_a_circle_is_named(tmp_path):
+    for name, base in (("a", "b"), ("b", "a")):
+        (tmp_path / f"{name}.yaml").write_text(f"extends: {base}.yaml\nid: {name}\n", encoding="utf-8")
+    assert "extends this profile in turn" in problems(tmp_path / "a.yaml")[0]
+
+
+def test_an_unreadable_profile_is_named(tmp_path):
+    file = tmp_path / "list.yaml"
+    file.write_text("- 1\n", encoding="utf-8")
+    assert "accepted: one YAML mapping" in problems(file)[0]
+    file.write_text("currency: JPY\n", encoding="utf-8")
+    assert "accepted: USD, CNY, EUR" in problems(file)[0]
+    assert "cannot be read" in problems(tmp_path / "absent.yaml")[0]

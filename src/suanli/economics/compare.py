@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from suanli.economics.finance import EconomicsError, Numbers, refuse
+from suanli.economics.finance import EconomicsError, Numbers
 from suanli.economics.model import chip_hour
 from suanli.economics.price import usd_per_mtok
 from suanli.economics.tokens import api_usd_per_busy_hour, break_even_utilisation, usd_per_useful_hour
@@ -52,9 +52,8 @@ def of_quote(name: str, quote: Quote, chips: float, idle_load: float = 0.0, busy
     if quote.structure == "rented":
         price = float(np.asarray(quote.cost.total)) * chips
         return Alternative(name, price, 0.0) if quote.pays_idle else Alternative(name, 0.0, price)
-    refuse(
-        not 0 <= idle_load <= busy_load <= 1, f"loads must be 0 <= idle <= busy <= 1 (given {idle_load}, {busy_load})"
-    )
+    if not 0 <= idle_load <= busy_load <= 1:
+        raise EconomicsError(f"loads must be 0 <= idle <= busy <= 1 (given {idle_load}, {busy_load})")
     idle, busy = (
         float(np.asarray(chip_hour(quote.structure, quote.values | {"energy.load": load}).total)) * chips
         for load in (idle_load, busy_load)

@@ -26,10 +26,12 @@ class EconomicsError(ValueError):
         super().__init__("\n".join(problems))
 
 
-def refuse(condition: object, message: str) -> None:
-    """Raise EconomicsError with `message` when `condition` holds for any element."""
-    if np.any(np.asarray(condition)):
-        raise EconomicsError(message)
+def refuse(wrong: object, message: str, given: Numbers) -> None:
+    """Raise EconomicsError with `message` and the first offending element of `given` where `wrong` holds."""
+    mask = np.asarray(wrong)
+    if mask.any():
+        shown = np.broadcast_to(np.asarray(given), mask.shape)[mask].flat[0]
+        raise EconomicsError(f"{message} (given {float(shown):g})")
 
 
 def capital_recovery_factor(rate_per_year: Numbers, years: Numbers) -> Numbers:
@@ -45,8 +47,8 @@ def capital_recovery_factor(rate_per_year: Numbers, years: Numbers) -> Numbers:
     r / (1 - (1 + r)^-n) [1/year]; 1/n at a zero rate.
     """
     rate, life = np.asarray(rate_per_year, dtype=float), np.asarray(years, dtype=float)
-    refuse(~(life > 0), f"life must be above 0 years (given {_first(life, ~(life > 0))})")
-    refuse(~(rate >= 0), f"discount rate must be at least 0 per year (given {_first(rate, ~(rate >= 0))})")
+    refuse(~(life > 0), "life must be above 0 years", years)
+    refuse(~(rate >= 0), "discount rate must be at least 0 per year", rate_per_year)
     # Below 1e-12 per year the rate differs from zero by less than the rounding of the division.
     zero = rate < 1e-12
     safe = np.where(zero, 1.0, rate)
@@ -118,20 +120,13 @@ def weighted_cost_of_capital(
 ) -> Numbers:
     """Weighted average cost of capital [1/year]; interest is deductible at `tax_rate` [-]."""
     share = np.asarray(debt_fraction, dtype=float)
-    refuse(~((share >= 0) & (share <= 1)), f"debt fraction must be between 0 and 1 (given {debt_fraction})")
+    refuse(~((share >= 0) & (share <= 1)), "debt fraction must be between 0 and 1", debt_fraction)
     after_tax = np.asarray(cost_of_debt, dtype=float) * (1.0 - np.asarray(tax_rate, dtype=float))
     return _plain(share * after_tax + (1.0 - share) * np.asarray(cost_of_equity, dtype=float))
 
 
 def _polynomial(cash: NDArray[np.float64], x: float) -> float:
     return float(np.polynomial.polynomial.polyval(x, cash))
-
-
-def _first(values: NDArray[np.float64], wrong: NDArray[np.bool_]) -> float:
-    """The first offending element, for a message."""
-    if not np.any(wrong):
-        return float("nan")
-    return float(np.broadcast_to(values, wrong.shape)[wrong].flat[0])
 
 
 def _plain(result: NDArray[np.float64]) -> Numbers:

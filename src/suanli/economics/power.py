@@ -98,7 +98,7 @@ def chips_under_caps(power_w: float, caps: Sequence[tuple[float, int]]) -> int:
         first: ``[(1000, 72), (132e3, 10), (1.2e6, 4), (4e6, 1)]`` is 72 chips a rack, 10 racks a hall, 4 halls a site
     """
     if not power_w > 0:
-        raise EconomicsError(f"power must be above 0 W (given {power_w})")
+        raise EconomicsError(f"power: {power_w} W given, accepted: above 0")
     if not caps or power_w > caps[0][0]:
         return 0
     running = 1

@@ -99,8 +99,8 @@ def payment_usd_per_chip_year(
     *, capex_usd_per_chip: Numbers, residual_fraction: Numbers, life_years: Numbers, rate_per_year: Numbers
 ) -> Numbers:
     """Yearly payment that repays the capex less the present value of what is left of it [USD/chip/year]."""
-    refuse(np.asarray(capex_usd_per_chip) < 0, f"capex must be at least 0 USD/chip (given {capex_usd_per_chip})")
-    refuse(_outside_unit(residual_fraction), f"residual must be between 0 and 1 (given {residual_fraction})")
+    refuse(~(np.asarray(capex_usd_per_chip) >= 0), "capex must be at least 0 USD/chip", capex_usd_per_chip)
+    refuse(_outside_unit(residual_fraction), "residual must be between 0 and 1", residual_fraction)
     # capex * (1 - R (1+r)^-n) * CRF without the difference: what is lost is repaid, what is kept costs interest.
     recovery = capital_recovery_factor(rate_per_year, life_years)
     return capex_usd_per_chip * ((1.0 - residual_fraction) * recovery + residual_fraction * rate_per_year)
@@ -133,10 +133,10 @@ def running_usd_per_chip_hour(
     demand_usd_per_kw_month : demand charge of the utility on provisioned facility kW [USD/kW/month]
     provisioning_factor : kW paid for over `power_w_all_in`, at least 1 [-]
     """
-    refuse(np.asarray(pue) < 1, f"PUE must be at least 1 (given {pue})")
-    refuse(np.asarray(usd_per_kwh) < 0, f"electricity must be at least 0 USD/kWh (given {usd_per_kwh})")
-    refuse(np.asarray(power_w_all_in) < 0, f"power must be at least 0 W (given {power_w_all_in})")
-    refuse(_outside_unit(average_load_fraction), f"load must be between 0 and 1 (given {average_load_fraction})")
+    refuse(~(np.asarray(pue) >= 1), "PUE must be at least 1", pue)
+    refuse(~(np.asarray(usd_per_kwh) >= 0), "electricity must be at least 0 USD/kWh", usd_per_kwh)
+    refuse(~(np.asarray(power_w_all_in) >= 0), "power must be at least 0 W", power_w_all_in)
+    refuse(_outside_unit(average_load_fraction), "load must be between 0 and 1", average_load_fraction)
     it_kw = power_w_all_in / WATTS_PER_KW
     paid_kw = it_kw * provisioning_factor
     energy = it_kw * average_load_fraction * pue * usd_per_kwh
@@ -163,8 +163,8 @@ def build_usd_per_kw_month(
     The shell and land (`shell_fraction` of the cost) live longer than the mechanical and electrical plant; each is
     repaid over its own life. `build_usd_per_w` is per watt of critical IT load.
     """
-    refuse(_outside_unit(shell_fraction), f"shell fraction must be between 0 and 1 (given {shell_fraction})")
-    refuse(np.asarray(build_usd_per_w) < 0, f"build cost must be at least 0 USD/W (given {build_usd_per_w})")
+    refuse(_outside_unit(shell_fraction), "shell fraction must be between 0 and 1", shell_fraction)
+    refuse(~(np.asarray(build_usd_per_w) >= 0), "build cost must be at least 0 USD/W", build_usd_per_w)
     per_year = (
         shell_fraction * capital_recovery_factor(cost_of_capital, shell_life_years)
         + (1.0 - shell_fraction) * capital_recovery_factor(cost_of_capital, plant_life_years)
@@ -185,8 +185,8 @@ def rented_usd_per_chip_hour(
     `support_fraction` is the support plan over the discounted rent; `opex_usd_per_chip_year` is what stays with the
     tenant (staff, software, egress).
     """
-    refuse(np.asarray(list_usd_per_chip_hour) < 0, f"rent must be at least 0 USD/h (given {list_usd_per_chip_hour})")
-    refuse(_outside_unit(discount_fraction), f"discount must be between 0 and 1 (given {discount_fraction})")
+    refuse(~(np.asarray(list_usd_per_chip_hour) >= 0), "rent must be at least 0 USD/h", list_usd_per_chip_hour)
+    refuse(_outside_unit(discount_fraction), "discount must be between 0 and 1", discount_fraction)
     rent = list_usd_per_chip_hour * (1.0 - discount_fraction)
     return CostBreakdown(rent=rent, opex=rent * support_fraction + opex_usd_per_chip_year / HOURS_PER_YEAR)
 
@@ -194,13 +194,13 @@ def rented_usd_per_chip_hour(
 def contract_usd_per_chip_hour(total_usd: Numbers, chips: Numbers, years: Numbers) -> Numbers:
     """Rent of a chip-hour [USD/chip/h] that a contract over `years` for `chips` chips implies, every hour paid."""
     chip_years = np.asarray(chips, dtype=float) * np.asarray(years, dtype=float)
-    refuse(~(chip_years > 0), f"chips and years must be above 0 (given {chips}, {years})")
+    refuse(~(chip_years > 0), "chips x years must be above 0", chip_years)
     return total_usd / (chips * years * HOURS_PER_YEAR)
 
 
 def usd_per_mtok(usd_per_hour: Numbers, tokens_per_s: Numbers) -> Numbers:
     """Cost of a million tokens [USD] from the cost of an hour [USD/h] and the rate in that hour [token/s]."""
-    refuse(~(np.asarray(tokens_per_s) > 0), f"token rate must be above 0 token/s (given {tokens_per_s})")
+    refuse(~(np.asarray(tokens_per_s) > 0), "token rate must be above 0 token/s", tokens_per_s)
     return usd_per_hour / SECONDS_PER_HOUR / tokens_per_s * TOKENS_PER_MTOK
 
 

@@ -217,8 +217,8 @@ def _missing(profile: EconomicsProfile, where: str) -> list[str]:
     return problems
 
 
-def _document(name_or_path: str | Path) -> tuple[dict[str, object], str]:
-    """Plain data of a profile with what it extends laid under it."""
+def _document(name_or_path: str | Path, within: tuple[Path, ...] = ()) -> tuple[dict[str, object], str]:
+    """Plain data of a profile with what it extends laid under it; `within` are the files that extend it."""
     path = Path(name_or_path)
     if path.suffix not in {".yaml", ".yml"}:
         path = DATA / f"{name_or_path}.yaml"
@@ -239,7 +239,10 @@ def _document(name_or_path: str | Path) -> tuple[dict[str, object], str]:
     base_name = data.pop("extends", None)
     if base_name is None:
         return data, where
-    base, _ = _document(str(base_name))
+    if path in within:
+        raise EconomicsError(f"{where}: extends: '{base_name}' given, which extends this profile in turn")
+    base_path = Path(str(base_name))
+    base, _ = _document(path.parent / base_path if base_path.suffix else base_path, (*within, path))
     merged = base | data
     for key in ("inputs", "exchange"):
         merged[key] = {**_mapping(base.get(key)), **_mapping(data.get(key))}

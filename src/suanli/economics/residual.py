@@ -15,7 +15,7 @@ from suanli.economics.price import payment_usd_per_chip_year
 def straight_line_residual(age_years: Numbers, life_years: Numbers, salvage_fraction: Numbers = 0.0) -> Numbers:
     """Book value over capex [-]: linear from 1 to `salvage_fraction` at the end of the life, constant after it."""
     _check_age(age_years)
-    refuse(~(np.asarray(life_years) > 0), f"life must be above 0 years (given {life_years})")
+    refuse(~(np.asarray(life_years) > 0), "life must be above 0 years", life_years)
     share = np.minimum(np.asarray(age_years, dtype=float) / life_years, 1.0)
     return _plain(1.0 - share * (1.0 - np.asarray(salvage_fraction)))
 
@@ -27,8 +27,8 @@ def geometric_residual(age_years: Numbers, quoted_fraction: Numbers, quoted_age_
     """
     _check_age(age_years)
     quoted = np.asarray(quoted_fraction, dtype=float)
-    refuse(~((quoted > 0) & (quoted <= 1)), f"residual must be above 0 and at most 1 (given {quoted_fraction})")
-    refuse(~(np.asarray(quoted_age_years) > 0), f"quoted age must be above 0 years (given {quoted_age_years})")
+    refuse(~((quoted > 0) & (quoted <= 1)), "residual must be above 0 and at most 1", quoted_fraction)
+    refuse(~(np.asarray(quoted_age_years) > 0), "quoted age must be above 0 years", quoted_age_years)
     return _plain(np.power(quoted, np.asarray(age_years, dtype=float) / quoted_age_years))
 
 
@@ -43,7 +43,7 @@ def capital_cost_by_age(
 
 
 def _check_age(age_years: Numbers) -> None:
-    refuse(~(np.asarray(age_years) >= 0), f"age must be at least 0 years (given {age_years})")
+    refuse(~(np.asarray(age_years) >= 0), "age must be at least 0 years", age_years)
 
 
 def _plain(result: np.ndarray) -> Numbers:

@@ -65,7 +65,7 @@ class TokenCosts:
 
     def usd_per_request(self, requests: float) -> float:
         """Bill over finished requests [USD/request]."""
-        refuse(not requests > 0, f"requests must be above 0 (given {requests})")
+        refuse(not requests > 0, "requests must be above 0", requests)
         return self.total_usd / requests
 
 
@@ -118,15 +118,14 @@ def token_costs(
     Where a machine has several parts that are busy at different times, give seconds weighted with each part's share of
     the price; the identity holds for any such weights.
     """
-    refuse(not duration_s > 0, f"duration must be above 0 s (given {duration_s})")
-    refuse(not 0 < allocated_fraction <= 1, f"allocation must be above 0 and at most 1 (given {allocated_fraction})")
+    refuse(not duration_s > 0, "duration must be above 0 s", duration_s)
+    refuse(not 0 < allocated_fraction <= 1, "allocation must be above 0 and at most 1", allocated_fraction)
     _check_classes(tokens, busy_s)
     deployed_s = duration_s * allocated_fraction
     busy_total = sum(busy_s.values())
     # Sums of many simulated steps carry rounding; anything beyond it is a utilisation over 1.
-    refuse(
-        busy_total > deployed_s * (1 + 1e-9), f"busy time is over the time deployed: {busy_total} s > {deployed_s} s"
-    )
+    over = busy_total > deployed_s * (1 + 1e-9)
+    refuse(over, f"busy time must be at most the time deployed, {deployed_s:g} s", busy_total)
     per_s = usd_per_hour / SECONDS_PER_HOUR
     bill = per_s * duration_s
     classes = {
@@ -152,9 +151,9 @@ def _check_classes(tokens: Mapping[TokenClass, float], busy_s: Mapping[TokenClas
         for name, value in table.items():
             if name not in TOKEN_CLASSES:
                 raise EconomicsError(f"unknown token class '{name}' (accepted: {', '.join(TOKEN_CLASSES)})")
-            refuse(not value >= 0, f"{name} must be at least 0 (given {value})")
+            refuse(not value >= 0, f"{name} must be at least 0", value)
     for name, seconds in busy_s.items():
-        refuse(seconds > 0 and not tokens.get(name, 0.0) > 0, f"{seconds} s are busy for {name} but it has no tokens")
+        refuse(seconds > 0 and not tokens.get(name, 0.0) > 0, f"busy seconds for {name}, which has no tokens", seconds)
 
 
 def break_even_utilisation(
@@ -172,7 +171,7 @@ def break_even_utilisation(
         variable_usd_per_busy_hour, dtype=float
     )
     fixed = np.asarray(fixed_usd_per_hour, dtype=float)
-    refuse(fixed < 0, f"fixed cost must be at least 0 USD/h (given {fixed_usd_per_hour})")
+    refuse(~(fixed >= 0), "fixed cost must be at least 0 USD/h", fixed_usd_per_hour)
     result = np.where(margin > 0, fixed / np.where(margin > 0, margin, 1.0), np.inf)
     return float(result) if result.ndim == 0 else result
 
@@ -192,13 +191,13 @@ def api_usd_per_busy_hour(usd_per_mtok: Mapping[TokenClass, float], tokens_per_s
 def usd_per_useful_hour(usd_per_hour: Numbers, utilisation: Numbers) -> Numbers:
     """Cost of an hour of useful work [USD/h] at a utilisation above 0 and at most 1."""
     share = np.asarray(utilisation)
-    refuse(~((share > 0) & (share <= 1)), f"utilisation must be above 0 and at most 1 (given {utilisation})")
+    refuse(~((share > 0) & (share <= 1)), "utilisation must be above 0 and at most 1", utilisation)
     return usd_per_hour / utilisation
 
 
 def tokens_per_joule(tokens_per_s: Numbers, facility_power_w: Numbers) -> Numbers:
     """Tokens per joule taken from the grid [token/J]."""
-    refuse(~(np.asarray(facility_power_w) > 0), f"power must be above 0 W (given {facility_power_w})")
+    refuse(~(np.asarray(facility_power_w) > 0), "power must be above 0 W", facility_power_w)
     return tokens_per_s / facility_power_w
 
 

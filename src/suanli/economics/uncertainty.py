@@ -51,7 +51,7 @@ class Range:
         if not self.low <= self.best <= self.high:
             raise EconomicsError(f"range must be ordered (given {self.low}, {self.best}, {self.high})")
         if self.shape == "interval80" and not self.low > 0:
-            raise EconomicsError(f"an 80 % interval must be above 0 (given {self.low})")
+            raise EconomicsError(f"an 80 % interval must be above 0, its low end is {self.low}")
 
     def quantile(self, share: NDArray[np.float64]) -> NDArray[np.float64]:
         """Value below which `share` of the belief lies."""
@@ -88,14 +88,11 @@ class Candidate:
 
     def headlines(self, values: Mapping[str, Numbers]) -> dict[str, Numbers]:
         """Every headline that the structure has when the inputs are `values`; a tenant does not know the power."""
-        found = {
-            "usd_per_chip_hour": chip_hour(self.structure, values).total,
-            "usd_per_mtok": self.usd_per_mtok(values),
-        }
+        price, rate = chip_hour(self.structure, values).total, self.tokens_per_s * values[ERROR]
+        found = {"usd_per_chip_hour": price, "usd_per_mtok": usd_per_mtok(price * self.chips, rate)}
         if self.structure == "rented":
             return found
         power_w = facility_power_w(values) * self.chips
-        rate = self.tokens_per_s * values[ERROR]
         found["tokens_per_joule"] = tokens_per_joule(rate, power_w)
         found["tokens_per_s_per_mw"] = tokens_per_s_per_mw(rate, power_w)
         if "energy.carbon" in values:
@@ -126,7 +123,7 @@ class Candidate:
 
 def uniform_columns(names: Sequence[str], samples: int, seed: int) -> Draws:
     """Scrambled Sobol points by name; the count is raised to the next power of two, where the sequence is balanced."""
-    refuse(not samples >= 1, f"samples must be at least 1 (given {samples})")
+    refuse(not samples >= 1, "samples must be at least 1", samples)
     from scipy.stats import qmc  # noqa: PLC0415 (start-up time)
 
     if not names:
@@ -143,7 +140,7 @@ def sample_headlines(candidates: Sequence[Candidate], samples: int = 10_000, see
     """Draws of every headline, by name of candidate and of headline; the same draw of the market for all."""
     names = [candidate.name for candidate in candidates]
     if len(set(names)) < len(names):
-        raise EconomicsError(f"candidate names must differ (given {', '.join(names)})")
+        raise EconomicsError("candidate names must differ", ", ".join(names))
     columns = sorted({column for candidate in candidates for column in candidate.columns().values()})
     shares = uniform_columns(columns, samples, seed)
     size = len(next(iter(shares.values()))) if shares else 1
