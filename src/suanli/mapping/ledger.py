@@ -102,12 +102,25 @@ class StepCost:
         return np.asarray(reduce(np.add, self.parts.values()) * self.stages)
 
     @property
-    def energy_per_chip(self) -> Array:
-        """Energy of one chip over the step [J]: idle power, plus memory and arithmetic while they work.
+    def active_energy(self) -> Array:
+        """Energy of one chip above its idle power [J]: memory and arithmetic while they work.
 
-        Stages work on other micro-batches meanwhile, so a chip is busy `stages` times per step of the instance. Power
-        never exceeds the chip's limit: a chip at its limit lowers its clock, which the measured efficiencies contain.
+        Stages work on other micro-batches meanwhile, so a chip is busy `stages` times per step of the instance.
         """
         hw = self.hardware
-        active = (hw.memory_power * self.byte_time + hw.compute_power * self.flop_time) * self.stages
-        return np.asarray(np.minimum(hw.chip_power * (hw.idle_power * self.time + active), hw.chip_power * self.time))
+        work = hw.memory_power * self.byte_time + hw.compute_power * self.flop_time
+        return np.asarray(hw.chip_power * work * self.stages)
+
+    @property
+    def energy_per_chip(self) -> Array:
+        """Energy of one chip over the step [J].
+
+        Power never exceeds the chip's limit: a chip at its limit lowers its clock, which measured efficiencies contain.
+        """
+        return limited_energy(self.hardware, self.time, self.active_energy)
+
+
+def limited_energy(hardware: Hardware, seconds: Array, active: Array) -> Array:
+    """Idle energy over `seconds` plus `active` joules of one chip, at most its power limit times the time [J]."""
+    whole = hardware.chip_power * hardware.idle_power * seconds + active
+    return np.asarray(np.minimum(whole, hardware.chip_power * seconds))

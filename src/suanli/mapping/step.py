@@ -64,15 +64,20 @@ class StepModel:
         self._stream_rate = hardware.bandwidth * hardware.memory
         self._kv_rate = hardware.bandwidth * hardware.kv_memory
 
-    def cost(self, load: StepLoad, *, trace: bool = False) -> StepCost:
-        """Cost of steps of an instance; `trace` keeps the time of every operator."""
+    def cost(self, load: StepLoad, *, busiest: StepLoad | None = None, trace: bool = False) -> StepCost:
+        """Cost of steps of an instance; `trace` keeps the time of every operator.
+
+        load : the whole instance's. busiest : what the busiest lane (one data-parallel rank of one micro-batch) does;
+        all the others wait for it. By default the load is spread evenly.
+        """
         place = self.placements
-        rank = load.scaled(1.0 / (place.dp * place.pp))
+        rank = busiest or load.scaled(1.0 / (place.dp * place.pp))
         stage_tokens = load.tokens / place.pp
+        fullest = np.ceil(self.graph.layers / place.pp) / self.graph.layers  # share of the layers on the fullest stage
         cost = StepCost.empty(self.hardware, place.pp, load, trace=trace)
         cost.factors = self._factors
         for group in self.graph.groups:
-            layers = group.count / place.pp
+            layers = group.count * fullest
             for operator in group.operators:
                 self._operator(cost, operator, layers, rank, stage_tokens)
             self._layer_collectives(cost, group, layers, rank, stage_tokens)

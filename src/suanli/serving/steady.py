@@ -10,12 +10,12 @@ hits - the simulator replays.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from suanli.mapping.ledger import StepLoad
+from suanli.mapping.ledger import StepLoad, limited_energy
 from suanli.mapping.memory import MemoryFit
 from suanli.mapping.step import StepModel
 
@@ -53,6 +53,12 @@ class Demand:
         Input plus half the output, output length-biased: E[O^2]/(2 E[O]).
         """
         return self.input_tokens + self.output_tokens * (1.0 + self.output_cv**2) / 2.0
+
+    @property
+    def kv_cv(self) -> float:
+        """Coefficient of variation of the KV length of decoding requests [-]: input length and uniform progress."""
+        progress = (self.output_tokens * (1.0 + self.output_cv**2)) ** 2 / 12.0
+        return float(np.sqrt((self.input_tokens * self.input_cv) ** 2 + progress) / self.kv_tokens)
 
     @property
     def pairs_per_token(self) -> float:
@@ -138,33 +144,49 @@ def batch_limit(fit: MemoryFit, demand: Demand, max_requests: float) -> Array:
 
 
 def aggregated(model: StepModel, fit: MemoryFit, demand: Demand, batch: Array, token_budget: Array | float) -> Point:
-    """Steady states with prefill and decode mixed on the same chips, at `batch` (n, g) decoding requests."""
-    ranks = model.placements.dp
+    """Steady states with prefill and decode mixed on the same chips, at `batch` (n, g) decoding requests.
+
+    A prompt is taken in by one lane: one data-parallel rank of one micro-batch. A step is as slow as its slowest lane,
+    so with L lanes, each with a chunk in a share f of its steps, a share 1 - (1 - f)^L of the steps is slow.
+    """
+    ranks, stages = model.placements.dp, model.placements.pp
+    lanes = ranks * stages
     limit = batch_limit(fit, demand, model.engine.max_requests.si)[:, None]
-    prompt_tokens = batch * demand.new_tokens / demand.output_tokens
-    room = token_budget * ranks * model.placements.pp - batch
-    # Prompts come whole, cut by the budget: a step with prompt tokens carries at least min(prompt, budget).
-    whole = np.minimum(np.maximum(demand.new_tokens, prompt_tokens), np.maximum(room, 1.0))
-    share = np.minimum(prompt_tokens / np.maximum(whole, 1e-9), 1.0)
-    chunk = prompt_tokens / np.maximum(share, 1e-12)
-    both = model.cost(side_by_side(decode_load(batch, demand), mixed_load(batch, chunk, demand)))
-    (plain_time, mixed_time), (plain_energy, mixed_energy) = (
-        np.split(values, 2, axis=1) for values in (both.time, both.energy_per_chip)
-    )
-    tpot = (1.0 - share) * plain_time + share * mixed_time
+    prompt = batch / lanes * demand.new_tokens / demand.output_tokens  # per lane and step
+    room = token_budget - batch / lanes
+    # Prompts come whole, cut by the budget: a chunk is at least min(prompt length, budget).
+    whole = np.minimum(np.maximum(demand.new_tokens, prompt), np.maximum(room, 1.0))
+    often = np.minimum(prompt / np.maximum(whole, 1e-9), 1.0)
+    chunk = prompt / np.maximum(often, 1e-12)
+    share = 1.0 - (1.0 - often) ** lanes
+    together = ranks * often / np.maximum(1.0 - (1.0 - often) ** ranks, 1e-12)  # ranks with a chunk, when any has one
+    load = side_by_side(decode_load(batch, demand), mixed_load(batch, chunk * together * stages, demand))
+    lane = side_by_side(decode_load(batch / lanes, demand), mixed_load(batch / lanes, chunk, demand))
+    both = model.cost(load, busiest=_uneven(lane, demand, ranks))
+    (plain, slow), (idle_work, busy_work) = (np.split(part, 2, axis=1) for part in (both.time, both.active_energy))
+    tpot = (1.0 - share) * plain + share * slow
+    # The booked work is the busiest lane's; the mean lane only has its share of the prompt tokens.
+    mean_work = idle_work + np.maximum(busy_work - idle_work, 0.0) * prompt / np.maximum(chunk, 1e-12)
     return Point(
         batch=batch,
         tpot=tpot,
-        tpot_decode=plain_time,
-        tpot_mixed=mixed_time,
+        tpot_decode=plain,
+        tpot_mixed=slow,
         chunk=chunk,
         mixed_share=share,
-        prefill_use=prompt_tokens / np.maximum(room, 1e-9),
+        prefill_use=prompt / np.maximum(room, 1e-9),
         chunks=demand.new_tokens / np.maximum(np.minimum(room, np.maximum(chunk, 1.0)), 1.0),
         request_rate=batch / (tpot * demand.output_tokens),
-        energy_per_chip=(1.0 - share) * plain_energy + share * mixed_energy,
-        feasible=(batch <= limit * (1.0 + 1e-9)) & (prompt_tokens < room) & (fit.budget[:, None] > 0.0),
+        energy_per_chip=limited_energy(model.hardware, tpot, mean_work),
+        feasible=(batch <= limit * (1.0 + 1e-9)) & (prompt < room) & (fit.budget[:, None] > 0.0),
     )
+
+
+def _uneven(lane: StepLoad, demand: Demand, ranks: Array) -> StepLoad:
+    """The lane whose requests are longest: largest of `ranks` sums of B lengths, 1 + cv sqrt(2 ln(ranks) / B)."""
+    requests = np.maximum(lane.decode_requests, 1.0)
+    longest = 1.0 + demand.kv_cv * np.sqrt(2.0 * np.log(np.maximum(ranks, 1.0)) / requests)
+    return replace(lane, decode_kv_tokens=lane.decode_kv_tokens * longest)
 
 
 @dataclass(frozen=True)
@@ -238,7 +260,9 @@ def prefill_pool(
 def decode_pool(model: StepModel, fit: MemoryFit, demand: Demand, batch: Array) -> Point:
     """Instances that only decode, at `batch` (n, g) requests."""
     limit = batch_limit(fit, demand, model.engine.max_requests.si)[:, None]
-    cost = model.cost(decode_load(batch, demand))
+    place = model.placements
+    lane = decode_load(batch / (place.dp * place.pp), demand)
+    cost = model.cost(decode_load(batch, demand), busiest=_uneven(lane, demand, place.dp))
     zero = np.zeros_like(cost.time)
     return Point(
         batch=batch + zero,
