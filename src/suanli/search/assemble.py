@@ -99,7 +99,7 @@ def run_pool(choice: Choice, rate: float) -> Running:
         power = float(point.energy_per_chip[0, 0])
     else:
         load = (
-            mixed_load(point.batch, point.chunk * point.mixed_share, demand)
+            mixed_load(point.batch, point.batch * demand.new_tokens / demand.output_tokens, demand)
             if point.mixed_share.max() > 0.0
             else decode_load(point.batch, demand)
         )

@@ -32,6 +32,9 @@ from suanli.search.systems import Ready, cited_sources, prepare, status_excuse, 
 from suanli.serving.steady import Demand
 
 Array = NDArray[np.float64]
+# Two kinds of system have to promise a tenth less than one: a smaller gain is below what any prediction resolves.
+PAIR_GAIN = 0.9
+
 Progress = Callable[[str, int, int], None]
 
 # What a system that is not sold costs instead, first match first, last a capacity block; the basis stands beside it.
@@ -336,7 +339,7 @@ def _pairs(context: Context, tables: list[Evaluated], costs: Mapping[str, System
         one, other = first.ready.system, second.ready.system
         if one.id == other.id or one.vendor != other.vendor:
             continue
-        if alone["prefill"] + other_alone["decode"] >= min(alone["alone"], other_alone["alone"]):
+        if alone["prefill"] + other_alone["decode"] >= PAIR_GAIN * min(alone["alone"], other_alone["alone"]):
             continue
         pairs = _disaggregated(context, first, second, costs[one.id], costs[other.id])
         within = [pair for pair in pairs if limit_excuse(pair, context.study.limits) is None]
