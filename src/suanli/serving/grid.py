@@ -25,12 +25,13 @@ class Traffic:
     """Requests of n deployments as a step sees them, arrays (n,).
 
     prompt : new prompt tokens per request. kv : mean cached tokens of a decoding request. pairs : query-key pairs per
-    prompt token. query : tokens that a decoding request brings into a step (more than 1 with speculation).
+    prompt token. kv_cv : coefficient of variation of the cached lengths. query : tokens that a decoding request brings into a step (more than 1 with speculation).
     """
 
     prompt: Array
     kv: Array
     pairs: Array
+    kv_cv: Array
     query: Array
 
 
@@ -66,6 +67,20 @@ def token_axis(prompt: float, budget: float, points: int) -> Array:
     return np.concatenate([[0.0], np.geomspace(smallest, max(budget, smallest * 1.001), points - 1)])
 
 
+def _busiest(model: StepModel, traffic: Traffic, load: StepLoad, batch: Array, budget: Array) -> StepLoad:
+    """What the busiest lane does, one data-parallel rank of one micro-batch: prompts are not divided among lanes.
+
+    Of `batch` requests it decodes at least one, and where lengths vary it has the longest.
+    """
+    place = model.placements
+    lanes = place.dp * place.pp
+    prompt, kv, pairs, query = (x[:, None] for x in (traffic.prompt, traffic.kv, traffic.pairs, traffic.query))
+    tokens = np.maximum(load.prefill_tokens / lanes, np.minimum(load.prefill_tokens, np.minimum(prompt, budget / lanes)))
+    requests = np.maximum(batch / lanes, np.minimum(batch, 1.0))
+    longest = 1.0 + traffic.kv_cv[:, None] * np.sqrt(2.0 * np.log(place.dp) / np.maximum(requests, 1.0))
+    return StepLoad(tokens, tokens * pairs, tokens / np.maximum(prompt, 1.0), requests * query, requests * kv * longest)
+
+
 def step_grids(model: StepModel, traffic: Traffic, budget: Array, top: Array) -> list[StepGrid]:
     """Tables of the n placements of `model`, up to `budget` prompt tokens and `top` decoding requests, both (n,)."""
     tokens = np.stack([token_axis(p, b, TOKEN_POINTS) for p, b in zip(traffic.prompt, budget, strict=True)])
@@ -73,7 +88,8 @@ def step_grids(model: StepModel, traffic: Traffic, budget: Array, top: Array) ->
     t = np.repeat(tokens, BATCH_POINTS, axis=1)
     b = np.tile(batch, (1, TOKEN_POINTS))
     prompt, kv, pairs, query = (x[:, None] for x in (traffic.prompt, traffic.kv, traffic.pairs, traffic.query))
-    cost = model.cost(StepLoad(t, t * pairs, t / np.maximum(prompt, 1.0), b * query, b * kv))
+    load = StepLoad(t, t * pairs, t / np.maximum(prompt, 1.0), b * query, b * kv)
+    cost = model.cost(load, busiest=_busiest(model, traffic, load, b, budget[:, None]))
     shape = (len(tokens), TOKEN_POINTS, BATCH_POINTS)
     parts = np.stack([cost.parts[part] * cost.stages for part in PARTS], axis=-1).reshape((*shape, len(PARTS)))
     steps = (cost.stages * cost.busy).reshape(shape)

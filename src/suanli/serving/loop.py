@@ -24,7 +24,8 @@ class Instance:
 
     seconds (k, b) over tokens (k,) and batch (b,): time of a step [s]. limit : most requests at once. budget : most
     tokens of a step. prefill_first : prompts pause decoding instead of sharing a step. poll : decode steps between
-    two looks at new requests. frontend_s : serial time of the front end per request. gain : tokens that a request
+    two looks at new requests. hold_steps, hold_tokens : prompts are held back for at most so many steps while others
+    decode, until so many prompt tokens wait. frontend_s : serial time of the front end per request. gain : tokens that a request
     gains per decode step. query : tokens that it brings into a step.
     """
 
@@ -36,6 +37,8 @@ class Instance:
     prefill_first: bool
     poll: int
     frontend_s: float
+    hold_steps: int = 0
+    hold_tokens: float = 0.0
     gain: float = 1.0
     query: float = 1.0
 
@@ -88,6 +91,8 @@ def run_loop(instance: Instance, inputs: Array, outputs: Array, *, users: int = 
         instance.frontend_s,
         instance.gain,
         instance.query,
+        int(instance.hold_steps),
+        instance.hold_tokens,
     )
     return Served(start, first, done, outputs)
 
@@ -148,7 +153,7 @@ def _pop(heap: NDArray[np.int64], size: int) -> int:
 
 def _run(  # noqa: C901, PLR0912, PLR0915, PLR0917 (one compiled loop)
     seconds, tokens, batch, inputs, outputs, sent, first, done, known, limit, budget, prefill_first, poll, frontend_s,
-    gain, query,
+    gain, query, hold_steps, hold_tokens,
 ) -> None:  # type: ignore[no-untyped-def]
     """Fill `first` and `done`; with a closed loop also `sent`. `known` requests are sent at the start."""
     count = len(inputs)
@@ -161,9 +166,11 @@ def _run(  # noqa: C901, PLR0912, PLR0915, PLR0917 (one compiled loop)
     now, step, running, ended, since = 0.0, 0, 0, 0, 0
     seen, taken, part = 0, 0, 0.0  # requests that the scheduler knows, that it has begun, tokens done of the next
     look = True
+    held, waiting = 0, 0.0  # steps that prompts have been held back, prompt tokens that wait
     while ended < count:
         if look or running == 0 or since >= poll:
             while seen < known and ready[seen] <= now:
+                waiting += inputs[seen]
                 seen += 1
             since, look = 0, False
         if running == 0 and taken == seen:
@@ -171,13 +178,16 @@ def _run(  # noqa: C901, PLR0912, PLR0915, PLR0917 (one compiled loop)
             look = True
             continue
         before = running
-        if taken < seen and running < limit:
+        hold = running > 0 and part == 0.0 and held < hold_steps and waiting < hold_tokens
+        if taken < seen and running < limit and not hold:
+            held = 0
             room = budget if prefill_first else budget - running * query
             room = max(room, 1.0)
             chosen, begun = 0.0, taken
             while room > 0.0 and taken < seen and running + (taken - begun) < limit:
                 piece = min(inputs[taken] - part, room)
                 chosen += piece
+                waiting -= piece
                 room -= piece
                 part += piece
                 if part < inputs[taken]:
@@ -201,6 +211,9 @@ def _run(  # noqa: C901, PLR0912, PLR0915, PLR0917 (one compiled loop)
                 until = max(int(np.ceil((ready[seen] - now) / each)), 1)
                 until += (-(since + until)) % poll
                 jump = min(jump, until)
+            if taken < seen and running < limit:
+                jump = min(jump, hold_steps - held)
+                held += jump
             jump = max(jump, 0)
             now += jump * each
             step += jump

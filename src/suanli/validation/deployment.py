@@ -21,6 +21,7 @@ from suanli.mapping.precision import BYTES, STAND_INS, Precision, precision_of
 from suanli.quantity import QuantityError
 from suanli.validation.lengths import Lengths, lengths_of
 from suanli.validation.measured import Row
+from suanli.validation.recipes import Settings, settings_of
 from suanli.workload.fields import ModelError
 from suanli.workload.from_config import graph_from_config
 from suanli.workload.ops import Attention, ModelGraph
@@ -62,6 +63,7 @@ class Case:
     users: float  # of the whole deployment, 0 where the load is not a number of users
     rate: float  # requests/s of the whole deployment, 0 where the load is not a rate
     drafts: int  # drafted tokens per step
+    settings: Settings
     notes: tuple[str, ...]
 
     @property
@@ -135,6 +137,9 @@ def _case(row: Row, facts: Facts) -> Case:
     graph = _graph(id(facts.catalog), row.text("model"))
     engine, notes = facts.engine_of(row, system)
     engine = engine.profiled(chip.family, row.text("engine_version"), row.text("date") or "9999")
+    settings, cited = settings_of(row, chip)
+    notes += [f"server settings as in {name}" for name in cited]
+    engine = _limits(row, engine, settings)
     precision, more = _precision(row, facts, graph, hardware, engine)
     notes += more
     lengths, more, reason = lengths_of(row)
@@ -145,9 +150,9 @@ def _case(row: Row, facts: Facts) -> Case:
     notes += more
     drafts = 0
     if row.speculative:
-        drafts = int(row.number("speculative_tokens") or 1)
+        drafts = int(row.number("speculative_tokens") or settings.drafts or 1)
         if row.number("speculative_tokens") is None:
-            notes.append("speculative tokens not stated: 1 per step assumed")
+            notes.append(f"drafted tokens not stated: {drafts} per step assumed")
     load, more = _load(row)
     return Case(
         row=row,
@@ -155,7 +160,7 @@ def _case(row: Row, facts: Facts) -> Case:
         system=system,
         graph=graph,
         precision=precision,
-        engine=_limits(row, engine),
+        engine=engine,
         evidence=efficiency.evidence,
         pools=pools,
         lengths=lengths,
@@ -163,14 +168,20 @@ def _case(row: Row, facts: Facts) -> Case:
         users=row.number("concurrency") or 0.0,
         rate=row.number("request_rate") or 0.0,
         drafts=drafts,
+        settings=settings,
         notes=tuple(notes + more),
     )
 
 
-def _limits(row: Row, engine: Engine) -> Engine:
-    """Engine with the limits that the row states."""
-    given = {"max_requests": row.number("max_num_seqs"), "token_budget": row.number("max_num_batched_tokens")}
-    return engine.with_values(**{name: value for name, value in given.items() if value})
+def _limits(row: Row, engine: Engine, settings: Settings) -> Engine:
+    """Engine with the limits that the benchmark's server had, by its recipe and then by the row itself."""
+    recipe = settings.model_dump(
+        include={"token_budget", "max_requests", "memory_fraction", "poll_steps"}, exclude_none=True
+    )
+    stated = {"max_requests": row.number("max_num_seqs"), "token_budget": row.number("max_num_batched_tokens")}
+    given = recipe | {name: value for name, value in stated.items() if value}
+    changed = engine.with_values(**given)
+    return changed.model_copy(update={"kv_cache": settings.kv_cache}) if settings.kv_cache else changed
 
 
 def _precision(
@@ -196,7 +207,7 @@ def _precision(
     activation = row.text("activation_dtype")
     kv = row.text("kv_dtype")
     if kv not in ("bf16", "fp16", "fp8", "int8"):
-        low = weights not in ("bf16", "fp16", "int8")
+        low = row.text("weights_dtype") not in ("bf16", "fp16", "int8")
         kv = "fp8" if low and engine.kv_cache in ("fp8", "as_weights") else "bf16"
         notes.append(f"KV cache in {kv} (default of {engine.id})")
     precision = precision_of(

@@ -47,9 +47,18 @@ def instance_of(case: Case, table: PoolTable, engine: Engine) -> Instance:
         prefill_first=engine.scheduler == "prefill_first",
         poll=int(engine.poll_steps.si),
         frontend_s=engine.frontend_s.si,
+        hold_steps=case.settings.wait_steps or 0,
+        hold_tokens=_hold_tokens(case, table),
         gain=gain_of(case, engine),
         query=1.0 + case.drafts,
     )
+
+
+def _hold_tokens(case: Case, table: PoolTable) -> float:
+    """Prompt tokens that end a wait for more prompts [-]."""
+    if case.settings.wait_every_rank:
+        return case.lengths.input_tokens * table.pool.place[2]
+    return (case.settings.wait_share or 0.0) * table.budget
 
 
 def gain_of(case: Case, engine: Engine) -> float:

@@ -102,13 +102,15 @@ def _tables(cases: Sequence[Case], pools: Sequence[Pool]) -> tuple[list[PoolTabl
 
 
 def _traffic(cases: Sequence[Case]) -> Traffic:
-    kv, pairs = [], []
+    kv, pairs, cvs = [], [], []
     for case in cases:
         lengths = case.lengths
         kv.append(lengths.input_tokens + lengths.output_tokens * (1.0 + lengths.output_cv**2) / 2.0)
         pairs.append(lengths.input_tokens * (1.0 + lengths.input_cv**2) / 2.0)
+        progress = (lengths.output_tokens * (1.0 + lengths.output_cv**2)) ** 2 / 12.0
+        cvs.append(np.sqrt((lengths.input_tokens * lengths.input_cv) ** 2 + progress) / max(kv[-1], 1.0))
     prompt = np.array([case.lengths.input_tokens for case in cases])
-    return Traffic(prompt, np.array(kv), np.array(pairs), np.array([1.0 + case.drafts for case in cases]))
+    return Traffic(prompt, np.array(kv), np.array(pairs), np.array(cvs), np.array([1.0 + case.drafts for case in cases]))
 
 
 def _limit(case: Case, pool: Pool, index: int, place: Placements, traffic: Traffic) -> float:
