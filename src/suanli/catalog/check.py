@@ -7,6 +7,7 @@ problem, and an explanation that explains nothing any more is one.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from suanli.catalog.schema import Chip, KnownFile, Level, System
 from suanli.quantity import OPINION_KINDS, Quantity, parse_unit
 
 CLOSE = 0.02  # relative difference that still counts as equal
+ROUNDED = 0.05  # relative difference that rounding of a printed total may explain
 
 
 @dataclass(frozen=True)
@@ -42,20 +44,20 @@ def _close(left: float, right: float, tolerance: float = CLOSE) -> bool:
 
 
 def peak_is_clock_times_units(catalog: Catalog) -> Found:
-    """Clock x units x operations per clock = dense peak, within 2 %, where all three are known."""
+    """Clock x units x operations per clock = dense peak, within 2 %, where all three are known; ranges must overlap."""
     for chip in catalog.chips.values():
         compute = chip.compute
-        if compute.clock is None or compute.clock.value is None or compute.units.value is None:
-            continue
         for peak in chip.peaks:
             each = compute.flops_per_clock_per_unit.get(peak.dtype)
-            if (peak.sparsity, peak.units) != ("dense", "matrix") or peak.rate.value is None:
+            factors = [compute.clock, compute.units, each]
+            if (peak.sparsity, peak.units) != ("dense", "matrix") or not peak.rate.known:
                 continue
-            if each is None or each.value is None:
+            known = [factor.si_range for factor in factors if factor is not None and factor.known]
+            if len(known) < len(factors):
                 continue
-            product = compute.clock.si * compute.units.si * each.si
-            if not _close(product, peak.rate.si):
-                text = f"{peak.dtype} peak is {peak.rate.si:.4g}, clock x units x operations per clock is {product:.4g}"
+            low, high = (math.prod(factor[end] for factor in known) for end in (0, 1))
+            if high < peak.rate.si_range[0] * (1 - CLOSE) or low > peak.rate.si_range[1] * (1 + CLOSE):
+                text = f"{peak.dtype} peak is {peak.rate.si:.4g}, clock x units x operations per clock is {high:.4g}"
                 yield Finding("peak", f"{chip.id} {peak.dtype}", text)
 
 
@@ -82,13 +84,17 @@ def usable_memory_is_marketed(catalog: Catalog) -> Found:
             yield Finding("memory", chip.id, text)
 
 
-def _per_chip(chip: Chip) -> dict[str, tuple[Quantity | None, ...]]:
+def _per_chip(chip: Chip) -> dict[str, list[Quantity]]:
+    """Figures published per chip by the names that totals of systems have."""
     memory = chip.memory
-    figures: dict[str, tuple[Quantity | None, ...]] = {
-        "memory": (memory.capacity, memory.marketed, memory.physical),
-        "mem_bw": (memory.bandwidth,),
-    }
-    return figures | {f"{peak.dtype}_dense": (peak.rate,) for peak in chip.peaks if peak.sparsity == "dense"}
+    sizes = [one for one in (memory.capacity, memory.marketed, memory.physical) if one is not None]
+    figures = {"memory": sizes, "total_memory": sizes}
+    figures |= {"mem_bw": [memory.bandwidth], "total_memory_bandwidth": [memory.bandwidth]}
+    for peak in chip.peaks:
+        if peak.sparsity == "dense":
+            for name in (f"{peak.dtype}_dense", f"total_{peak.dtype}"):
+                figures.setdefault(name, []).append(peak.rate)
+    return figures
 
 
 def system_totals_are_chips_times_chip(catalog: Catalog) -> Found:
@@ -99,18 +105,21 @@ def system_totals_are_chips_times_chip(catalog: Catalog) -> Found:
             total = system.facts.get(key)
             if not isinstance(total, Quantity) or not total.known:
                 continue
-            each = [one.si for figure in figures if figure for one in walk.with_alternatives(figure) if one.known]  # type: ignore[union-attr]
-            if each and not any(_total_fits(total, system.chips * one) for one in each):
-                nearest = min((system.chips * one for one in each), key=lambda value: abs(value - total.si))
+            known = [one for figure in figures for one in walk.with_alternatives(figure) if isinstance(one, Quantity)]
+            each = [one for one in known if one.known]
+            if each and not any(_total_fits(total, system.chips, one) for one in each):
+                nearest = min((system.chips * one.si for one in each), key=lambda product: abs(product - total.si))
                 text = f"{key} is {total.si:.4g} in all, {system.chips} chips give {nearest:.4g}"
                 yield Finding("total", f"{system.id} {key}", text)
 
 
-def _total_fits(total: Quantity, product: float) -> bool:
-    digits = f"{total.value:g}"
-    decimals = len(digits.partition(".")[2])
-    rounding = 0.5 * 10**-decimals * parse_unit(total.unit)[0] if "e" not in digits else 0.0
-    return _close(total.si, product) or abs(total.si - product) <= rounding
+def _total_fits(total: Quantity, chips: int, each: Quantity) -> bool:
+    """Within 2 % of the chips' range, or within the rounding of the printed digits (at most 5 %)."""
+    decimals = len(f"{total.value:g}".partition(".")[2]) if total.value is not None else 0
+    rounding = 0.5 * 10.0**-decimals * parse_unit(total.unit)[0]
+    slack = max(CLOSE * total.si, min(rounding, ROUNDED * total.si))
+    low, high = (chips * end for end in each.si_range)
+    return low - slack <= total.si <= high + slack
 
 
 def levels_join_all_chips(catalog: Catalog) -> Found:
@@ -129,18 +138,18 @@ def levels_join_all_chips(catalog: Catalog) -> Found:
 
 
 def bandwidth_is_one_way(catalog: Catalog) -> Found:
-    """No level sends more than half of what the vendor prints for both directions together."""
+    """No level sends more than a chip can: half of the printed both-ways figure, or all of the one-way figure."""
     for system in catalog.systems.values():
         chip = catalog.chips.get(system.chip)
-        both = chip.facts.get("scale_up_bw_bidir") if chip is not None else None
-        if not isinstance(both, Quantity) or not both.known:
-            continue
-        for level in system.levels:
-            if _fastest(level) > both.si / 2 * (1 + CLOSE):
-                text = (
-                    f"level '{level.name}' sends {_fastest(level):.4g} B/s, both directions together are {both.si:.4g}"
-                )
-                yield Finding("one-way", f"{system.id} {level.name}", text)
+        for key, ways in (("scale_up_bw_bidir", 2), ("scaleup_bandwidth", 1)):
+            printed = chip.facts.get(key) if chip is not None else None
+            if not isinstance(printed, Quantity) or not printed.known:
+                continue
+            most = printed.si_range[1] / ways
+            for level in system.levels:
+                if _fastest(level) > most * (1 + CLOSE):
+                    text = f"level '{level.name}' sends {_fastest(level):.4g} B/s, a chip can send {most:.4g} one way"
+                    yield Finding("one-way", f"{system.id} {level.name}", text)
 
 
 def _fastest(level: Level) -> float:
@@ -148,7 +157,7 @@ def _fastest(level: Level) -> float:
 
 
 def power_grows_outwards(catalog: Catalog) -> Found:
-    """Chip power <= all-in power of a chip, and all chips together <= rack or system."""
+    """Chip power <= all-in power of a chip, and all chips together <= system (a rack may hold a part of it)."""
     for system in catalog.systems.values():
         chip, power = catalog.chips.get(system.chip), system.power
         if chip is None or not chip.power.known:
@@ -156,18 +165,18 @@ def power_grows_outwards(catalog: Catalog) -> Found:
         if power.all_in_per_chip.known and power.all_in_per_chip.si_range[1] < chip.power.si:
             text = f"all-in power of a chip is below the chip power of {chip.power.si:.4g} W"
             yield Finding("power", system.id, text)
-        whole = power.system or power.rack
+        whole = power.system
         if whole is not None and whole.known and whole.si_range[1] < (1 - CLOSE) * system.chips * chip.power.si:
             text = f"{whole.si_range[1]:.4g} W are less than {system.chips} chips of {chip.power.si:.4g} W"
             yield Finding("power", system.id, text)
 
 
 def dates_are_ordered(catalog: Catalog) -> Found:
-    """Dates can be read; nothing is sold before it is released; announced and roadmap items carry a date."""
+    """Dates can be read; nothing is sold before it is released; announced and roadmap systems carry a date."""
     dated: list[Chip | System] = [*catalog.chips.values(), *catalog.systems.values()]
     for record in dated:
         available = record.availability
-        if available.since is None and available.status in ("announced", "roadmap"):
+        if isinstance(record, System) and available.since is None and available.status in ("announced", "roadmap"):
             yield Finding("dates", record.id, f"status '{available.status}' needs a date in availability.since")
         for name, text in _dates_of(record):
             if dates.span(text) is None:
@@ -186,9 +195,9 @@ def _sold_after_release(catalog: Catalog) -> Found:
             yield Finding("dates", chip.id, f"available since {since}, released {released}")
     for system in catalog.systems.values():
         chip_of = catalog.chips.get(system.chip)
-        since = system.availability.since
+        since, on_sale = system.availability.since, system.availability.status == "on_sale"
         chip_since = chip_of.availability.since if chip_of is not None else None
-        if since and chip_since and dates.surely_before(since, chip_since):
+        if on_sale and since and chip_since and dates.surely_before(since, chip_since):
             yield Finding("dates", system.id, f"available since {since}, its chip since {chip_since}")
 
 
@@ -206,9 +215,8 @@ def opinions_have_a_range(catalog: Catalog) -> Found:
     """An estimate or a guess spans a range of more than nothing and says why."""
     for record in _records(catalog):
         for path, fact in walk.facts(record):
-            for one in walk.with_alternatives(fact):
-                if isinstance(one, Quantity) and one.kind in OPINION_KINDS and one.known and one.low == one.high:
-                    yield Finding("range", record.id, f"{path} is an opinion ({one.kind}) without a range")
+            if isinstance(fact, Quantity) and fact.kind in OPINION_KINDS and fact.known and fact.low == fact.high:
+                yield Finding("range", record.id, f"{path} is an opinion ({fact.kind}) without a range")
 
 
 def _records(catalog: Catalog) -> Iterator[folder.Item]:
@@ -221,7 +229,7 @@ def nothing_is_orphaned(catalog: Catalog) -> Found:
     """Every chip that is on sale has a system, every price its subject."""
     used = {system.chip for system in catalog.systems.values()}
     for chip in catalog.chips.values():
-        if chip.id not in used and chip.availability.status != "roadmap":
+        if chip.id not in used and chip.availability.status == "on_sale":
             yield Finding("orphan", chip.id, "no system uses this chip")
     for price in catalog.prices.values():
         if price.subject not in catalog.chips and price.subject not in catalog.systems:
@@ -239,13 +247,16 @@ def systems_are_complete(catalog: Catalog) -> Found:
                 yield Finding("orphan", system.id, f"engine '{engine}' is not in the catalog")
 
 
+WORD = re.compile(r"[a-z0-9][\w.\-]*\w")  # shape of an id, also inside a sentence
+
+
 def sources_resolve(catalog: Catalog) -> Found:
     """Every source id of every data file has a record; every record is complete, dated and referred to."""
-    used: set[str] = set()
     for where, named in _sources_named(catalog):
-        used |= named
         for missing in sorted(named - set(catalog.sources)):
             yield Finding("source", where, f"source '{missing}' has no record")
+    texts = (path.read_text(encoding="utf-8") for path in catalog.data.rglob("*.yaml") if path.parent.name != "sources")
+    used = {word for text in texts for word in WORD.findall(text)}
     for source in catalog.sources.values():
         if not all(text.strip() for text in (source.title, source.publisher, source.locator)):
             yield Finding("source", source.id, "title, publisher and locator must not be empty")
