@@ -252,11 +252,13 @@ WORD = re.compile(r"[a-z0-9][\w.\-]*\w")  # shape of an id, also inside a senten
 
 def sources_resolve(catalog: Catalog) -> Found:
     """Every source id of every data file has a record; every record is complete, dated and referred to."""
+    used: set[str] = set()
     for where, named in _sources_named(catalog):
+        used |= named
         for missing in sorted(named - set(catalog.sources)):
             yield Finding("source", where, f"source '{missing}' has no record")
     texts = (path.read_text(encoding="utf-8") for path in catalog.data.rglob("*.yaml") if path.parent.name != "sources")
-    used = {word for text in texts for word in WORD.findall(text)}
+    used |= {word for text in texts for word in WORD.findall(text)}
     for source in catalog.sources.values():
         if not all(text.strip() for text in (source.title, source.publisher, source.locator)):
             yield Finding("source", source.id, "title, publisher and locator must not be empty")
