@@ -54,7 +54,8 @@ class Engine(Record):
     scheduler: Literal["mixed", "prefill_first"]
     token_budget: Number  # tokens per step
     max_requests: Number  # sequences per step and engine instance
-    memory_fraction: Number  # of chip memory that the engine may fill
+    memory_fraction: Number  # of `memory_of` that the engine may fill
+    memory_of: Literal["chip", "free"]  # the fraction is of all memory, or of what weights and reserve leave free
     reserve: Bytes  # activations, graphs, communication buffers per chip
     kv_cache: Literal["bf16", "fp8", "as_weights"]
     host_s: Seconds  # per step, not hidden behind the device

@@ -66,7 +66,7 @@ def weight_bytes(graph: ModelGraph, place: Placements, precision: Precision) -> 
 def memory_fit(
     graph: ModelGraph, hardware: Hardware, precision: Precision, engine: Engine, place: Placements
 ) -> MemoryFit:
-    """Budget for the KV cache: capacity x engine fraction - weights - reserve (activations, graphs, buffers)."""
+    """Budget for the KV cache: what the engine may fill, less weights and reserve (activations, graphs, buffers)."""
     per_token, window, state = np.zeros_like(place.tp), np.zeros_like(place.tp), np.zeros_like(place.tp)
     for group in graph.groups:
         for operator in group.operators:
@@ -88,5 +88,9 @@ def memory_fit(
                 ) / place.tp
                 state = state + size * group.count / place.pp
     weights = weight_bytes(graph, place, precision)
-    budget = hardware.capacity * engine.memory_fraction.si - weights - engine.reserve.si
-    return MemoryFit(hardware.capacity, weights, engine.reserve.si, budget, per_token, window, state, place.dp)
+    fraction, reserve = engine.memory_fraction.si, engine.reserve.si
+    if engine.memory_of == "free":
+        budget = (hardware.capacity - weights - reserve) * fraction
+    else:
+        budget = hardware.capacity * fraction - weights - reserve
+    return MemoryFit(hardware.capacity, weights, reserve, budget, per_token, window, state, place.dp)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from suanli.mapping.engine import Engine
 from suanli.serving.loop import Instance, Served, run_loop
+from suanli.serving.split import SplitPools, run_split
 from suanli.validation.deployment import Case, RefusalError
 from suanli.validation.predict import PoolTable, Prepared
 
@@ -16,6 +17,7 @@ Array = NDArray[np.float64]
 
 MS = 1e3
 ROUNDS = 10  # requests per user of the InferenceX client (num-prompts = 10 x concurrency), and where none is stated
+MOST_SPLIT = 40_000  # requests of a simulated pair of pools
 MOST_REQUESTS = 20_000  # of one simulated instance; longer runs look the same
 LEAST_OPEN = 1000  # requests of an open loop where the number is not stated
 
@@ -57,7 +59,8 @@ def instance_of(case: Case, table: PoolTable, engine: Engine) -> Instance:
 def _hold_tokens(case: Case, table: PoolTable) -> float:
     """Prompt tokens that end a wait for more prompts [-]."""
     if case.settings.wait_every_rank:
-        return case.lengths.input_tokens * table.pool.place[2]
+        ranks = table.pool.place[2]  # prompts until every rank has one: n (1 + 1/2 + ... + 1/n), coupon collector
+        return case.lengths.input_tokens * ranks * sum(1.0 / (i + 1) for i in range(ranks))
     return (case.settings.wait_share or 0.0) * table.budget
 
 
@@ -197,56 +200,37 @@ def _decode_only(case: Case, table: PoolTable, engine: Engine) -> dict[str, floa
 
 
 def _split(prepared: Prepared, engine: Engine) -> dict[str, float]:
-    """Prefill and decode on chips of their own: users = rate x (time to first token + time in decode)."""
+    """A closed loop on prefill and decode pools."""
     case = prepared.case
     prefill, decode = prepared.tables
     if case.users <= 0.0:
         raise RefusalError("number of users not known")
-    fill, gen = prefill.grid.seconds(engine), decode.grid.seconds(engine)
-    prompt, output = case.lengths.input_tokens, case.lengths.output_tokens
-    gain = gain_of(case, engine)
-    transfer = _transfer(case, prefill, decode)
+    pools = SplitPools(
+        prefill=instance_of(case, prefill, engine),
+        prefill_workers=round(prefill.pool.instances),
+        decode=instance_of(case, decode, engine),
+        decode_workers=round(decode.pool.instances),
+        transfer_s=_transfer(case, prefill, decode),
+    )
+    prompts = case.row.number("prompts")
+    count = int(min(prompts or ROUNDS * case.users, max(MOST_SPLIT, 2.0 * case.users)))
+    inputs, outputs = case.lengths.draw(count)
+    served = run_split(pools, inputs, outputs, round(case.users))
+    return _metrics(case, decode, engine, served) | _rates(case, served)
 
-    def capacity(tokens: float) -> float:
-        return tokens / prompt / step_at(prefill, fill, tokens, 0.0) * prefill.pool.instances
 
-    top = capacity(prefill.budget)
-    low, high = 1e-6, min(top, case.users / 1e-3)
-
-    def state(rate: float) -> tuple[float, float, float]:
-        use = min(rate / top, 0.999)
-        tokens = min(max(prompt, use * prefill.budget), max(prefill.budget, 1.0))
-        pieces = max(prompt / prefill.budget, 1.0)
-        own = pieces * step_at(prefill, fill, min(tokens, prefill.budget), 0.0)
-        wait = own * use / (1.0 - use) * 0.5
-        ttft = own + wait + engine.first_token_s.si + engine.frontend_s.si + transfer
-        batch = 1.0
-        for _ in range(30):
-            each = step_at(decode, gen, 0.0, min(batch, decode.limit)) / gain
-            batch = 0.5 * batch + 0.5 * min(rate * each * output / decode.pool.instances, decode.limit)
-        return ttft, each, rate * (ttft + each * output)
-
-    for _ in range(50):
-        middle = np.sqrt(low * high)
-        if state(middle)[2] < case.users:
-            low = middle
-        else:
-            high = middle
-    ttft, each, held = state(low)
-    rate = low
-    full = decode.limit * decode.pool.instances / (step_at(decode, gen, 0.0, decode.limit) / gain * output)
-    rate = min(rate, full)
-    ttft += max(case.users - held, 0.0) / rate
-    tokens = rate * output / case.chips
-    return {
-        "output_tok_s_per_chip": tokens,
-        "total_tok_s_per_chip": tokens * (1.0 + prompt / output),
-        "tpot_p50_ms": each * MS,
-        "tpot_mean_ms": each * MS,
-        "ttft_p50_ms": ttft * MS,
-        "ttft_mean_ms": ttft * MS,
-    }
+def _rates(case: Case, served: Served) -> dict[str, float]:
+    rate = float(served.outputs.sum()) / served.seconds / case.chips
+    total = rate * (1.0 + case.lengths.input_tokens / max(case.lengths.output_tokens, 1.0))
+    return {"output_tok_s_per_chip": rate, "total_tok_s_per_chip": total}
 
 
 def _transfer(case: Case, prefill: PoolTable, decode: PoolTable) -> float:
-    return 0.0
+    """Time to move the KV cache of one request between the pools [s]; inside one system over its fabric."""
+    source, sink = prefill.pool.hardware, decode.pool.hardware
+    outer = min(source.scale_out_bandwidth, sink.scale_out_bandwidth)
+    levels = source.network.levels
+    inside = case.chips <= case.system.chips and levels
+    link = levels[0].bandwidth * source.network.efficiency if inside else outer
+    size = prefill.kv_bytes * case.lengths.input_tokens
+    return source.scale_out_latency + size / link if link > 0.0 else 0.0

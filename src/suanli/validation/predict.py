@@ -26,6 +26,7 @@ class PoolTable:
     grid: StepGrid
     limit: float
     budget: float
+    kv_bytes: float  # of one cached token on each chip of its tensor-parallel group
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def _tables(cases: Sequence[Case], pools: Sequence[Pool]) -> tuple[list[PoolTabl
     try:
         model = StepModel(case.graph, pool.hardware, case.precision, engine, place)
         traffic = _traffic(cases)
+        fits = memory_fit(case.graph, pool.hardware, case.precision, engine, place)
         limits = np.array(
             [_limit(one, table, i, place, traffic) for i, (one, table) in enumerate(zip(cases, pools, strict=True))]
         )
@@ -96,7 +98,7 @@ def _tables(cases: Sequence[Case], pools: Sequence[Pool]) -> tuple[list[PoolTabl
     reasons = []
     for i, (one, table) in enumerate(zip(cases, pools, strict=True)):
         short = limits[i] < 1.0
-        found.append(None if short else PoolTable(table, grids[i], float(limits[i]), float(budget[i])))
+        found.append(None if short else PoolTable(table, grids[i], float(limits[i]), float(budget[i]), float(fits.kv_per_token[i])))
         reasons.append(_memory_reason(one, table, limits[i]) if short else "")
     return found, reasons
 
