@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from suanli.report.svg import LogAxis, axis_over, element, text
@@ -119,10 +120,10 @@ def _front(curves: Iterable[list[Point]], across: LogAxis, trade: Trade) -> list
 def _height(curve: list[Point], speed: float) -> float | None:
     """Height of a curve at a speed, on the straight line of a double logarithmic chart; None outside it."""
     points = sorted(curve)
-    for (left, low), (right, high) in zip(points, points[1:], strict=False):
+    for (left, low), (right, high) in pairwise(points):
         if left <= speed <= right:
             share = math.log(speed / left) / math.log(right / left) if right > left else 0.0
-            return low * (high / low) ** share
+            return float(low * (high / low) ** share)
     return None
 
 

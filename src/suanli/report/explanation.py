@@ -50,12 +50,12 @@ def _parts(plan: Plan, deployment: Deployment) -> Iterator[RenderableType]:
     yield from _sources(plan, deployment)
 
 
-def _heading(text: str) -> Padding:
-    return Padding(Text(text, style="bold"), (1, 0, 0, 0))
+def _heading(text: str) -> Text:
+    return Text(f"\n{text}", style="bold")
 
 
 def _line(text: str) -> Padding:
-    return Padding(Text(text), (0, 0, 0, 2))
+    return Padding(Text(text), (0, 0, 0, 2), expand=False)
 
 
 def _grid(*columns: str) -> Table:
@@ -71,9 +71,9 @@ def _pool(pool: Pool, step: StepAccount) -> Iterator[RenderableType]:
     load = f"{pool.load:.0%} of what the SLO allows"
     title = f"{pool.role}: {pool.instances}{TIMES} {pool.system} {pool.label}, {pool.engine}, {load}"
     yield _heading(f"{title}\nOne step of one instance, {' and '.join(work)}: {compact(step.seconds * MS)} ms")
-    yield Padding(operator_table(step), (0, 0, 0, 2))
-    yield Padding(_bounds(step), (1, 0, 0, 2))
-    yield Padding(_memory(pool), (1, 0, 0, 2))
+    yield Padding(operator_table(step), (0, 0, 0, 2), expand=False)
+    yield Padding(_bounds(step), (1, 0, 0, 2), expand=False)
+    yield Padding(_memory(pool), (1, 0, 0, 2), expand=False)
 
 
 def operator_table(step: StepAccount) -> Table:
@@ -131,7 +131,7 @@ def _money(deployment: Deployment) -> Iterator[RenderableType]:
             value = deployment.cost_parts[key]
             table.add_row(label, compact(value), f"{value / total:.0%}", compact(price * value / total))
     table.add_row("all", compact(total), "100%", compact(price), style="bold")
-    yield Padding(table, (0, 0, 0, 2))
+    yield Padding(table, (0, 0, 0, 2), expand=False)
 
 
 def _metrics(deployment: Deployment) -> Iterator[RenderableType]:
@@ -143,11 +143,11 @@ def _metrics(deployment: Deployment) -> Iterator[RenderableType]:
             exact = estimate.high <= estimate.low
             value = plain(estimate.value) if metric.key == "chips" else compact(estimate.value)
             table.add_row(metric.label, value, "exact" if exact else span(estimate), metric.unit)
-    yield Padding(table, (0, 0, 0, 2))
+    yield Padding(table, (0, 0, 0, 2), expand=False)
 
 
 def _sources(plan: Plan, deployment: Deployment) -> Iterator[RenderableType]:
     for name in deployment.sources:
         source = plan.citations.get(name, {"title": name})
         words = ", ".join(source[key] for key in ("title", "publisher", "date", "locator") if source.get(key))
-        yield Padding(Text.assemble((f"[{name}] ", "dim"), words), (0, 0, 0, 2))
+        yield Padding(Text.assemble((f"[{name}] ", "dim"), words), (0, 0, 0, 2), expand=False)

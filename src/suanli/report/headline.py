@@ -33,12 +33,15 @@ def ties(plan: Plan) -> int:
 
 def pools_words(deployment: Deployment) -> str:
     """Chips, systems and parallelism in words."""
-    words = []
-    for pool in deployment.pools:
-        role = f" for {pool.role}" if len(deployment.pools) > 1 else ""
-        chips = counted(pool.chips_provisioned, "chip")
-        words.append(f"{chips} of {pool.system} as {pool.instances}{TIMES} {pool.label}{role}")
-    return " and ".join(words)
+    pools = deployment.pools
+    shapes = [f"{pool.instances}{TIMES} {pool.label}" for pool in pools]
+    if len(pools) > 1:
+        shapes = [f"{shape} for {pool.role}" for shape, pool in zip(shapes, pools, strict=True)]
+    if len(deployment.systems) == 1:
+        chips = sum(pool.chips_provisioned for pool in pools)
+        return f"{counted(chips, 'chip')} of {pools[0].system} as {' and '.join(shapes)}"
+    counts = [f"{counted(pool.chips_provisioned, 'chip')} of {pool.system}" for pool in pools]
+    return " and ".join(f"{count} as {shape}" for count, shape in zip(counts, shapes, strict=True))
 
 
 def _value(objective: str, estimate: Estimate) -> str:

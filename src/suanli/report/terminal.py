@@ -67,10 +67,10 @@ def print_plan(console: Console, plan: Plan, top: int | None = None) -> None:
 def plan_parts(plan: Plan, top: int, columns: int) -> Iterator[RenderableType]:
     """What a plan shows, top to bottom, for a terminal of that many columns."""
     yield Text(question(plan), style="dim")
-    yield Padding(Text(headline(plan), style="bold"), (1, 0))
+    yield Text(f"\n{headline(plan)}\n", style="bold")
     if len(plan):
         yield ranked_table(plan.deployments[:top], wide=columns >= WIDE)
-        yield Padding(Text("\n".join(_legend(plan, top, columns)), style="dim"), (1, 0))
+        yield Text("\n".join(["", *_legend(plan, top, columns), ""]), style="dim")
     if plan.excuses:
         yield from _excuses(plan.excuses)
     if len(plan):
@@ -164,7 +164,7 @@ def _excuses(excuses: Iterable[Excuse]) -> Iterator[RenderableType]:
         group = by_kind[kind]
         heading, remedy = EXCUSES.get(kind, (kind, ""))
         yield Text.assemble(f"{len(group):>4}  {heading}", (f" ({remedy})" if remedy else "", "dim"))
-        yield Padding(_group(kind, group), (0, 0, 0, 6))
+        yield Padding(_group(kind, group), (0, 0, 0, 6), expand=False)
     yield Text()
 
 
