@@ -150,7 +150,7 @@ class Quantity(BaseModel):
     `as_of` the date the figure was true, `alternatives` what other sources say.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     value: float | None
     unit: str
@@ -230,7 +230,7 @@ Number = Annotated[Quantity, _dimension_check("count")]
 class Text(BaseModel):
     """A fact that is words (a link type, a cooling method), with kind and source like any number."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     text: str | None
     kind: Kind

@@ -6,7 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-ReadAs = Literal["vendor_document", "paper", "repository", "filing", "dataset", "press", "analyst", "survey", "secondary", "own"]
+ReadAs = Literal[
+    "vendor_document", "paper", "repository", "filing", "dataset", "press", "analyst", "survey", "secondary", "own"
+]
 
 
 class Source(BaseModel):
@@ -15,7 +17,7 @@ class Source(BaseModel):
     `read_as` says what was actually read: the vendor's own document, or something that quotes it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     id: str
     title: str
