@@ -15,9 +15,10 @@ from suanli.economics.offers import rent_per_chip_hour
 from suanli.economics.uncertainty import Range, as_ranges, best_values, quantiles, uniform_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from suanli.catalog.schema import Price
+    from suanli.economics.capex import Capex
     from suanli.economics.inputs import Structure
     from suanli.economics.price import CostBreakdown
     from suanli.economics.profile import EconomicsProfile
@@ -81,10 +82,12 @@ def quote(
     prices: Iterable[Price] = (),
     region: str | None = None,
     buyer: Buyer | None = None,
+    bills: Sequence[Capex] | None = None,
 ) -> Quote:
     """Price a chip-hour of `machine` under `profile`; inputs that a study gives stand before those of the catalog.
 
-    Raises EconomicsError when a fact is missing, and names it.
+    `bills` are the breakdowns of capex that may be used, by default the shipped ones. Raises EconomicsError when a fact
+    is missing, and names it.
     """
     ranges = as_ranges(profile.ranges(machine.vendor))
     basis, record, cited = "given", "study", profile.sources()
@@ -92,7 +95,7 @@ def quote(
     if "system.power" in missing:
         ranges["system.power"] = Range(*machine.power_w)
     if "system.capex" in missing:
-        capex = capex_per_chip(machine.subjects, machine.chips, profile, prices, buyer)
+        capex = capex_per_chip(machine.subjects, machine.chips, profile, prices, buyer, bills)
         ranges |= as_ranges(capex.inputs())
         basis, record, cited = capex.basis, capex.record, (*cited, *capex.sources)
     if "system.rent" in missing:
