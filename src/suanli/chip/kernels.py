@@ -75,7 +75,8 @@ class Chosen:
 class Kernels:
     """Operator times of a chip with dense `peaks` [FLOP/s] and `bandwidth` [B/s].
 
-    own, others, pooled : lanes by (op, dtype). family : closed form where no lane exists.
+    own, others, pooled : lanes by (op, dtype). family : closed form where no lane exists. exact : False leaves the
+    correction surfaces out, for screening many deployments quickly.
     """
 
     peaks: Mapping[str, float]
@@ -84,6 +85,7 @@ class Kernels:
     others: Mapping[tuple[str, str], LaneRecord]
     pooled: Mapping[tuple[str, str], LaneRecord]
     family: Efficiency
+    exact: bool = True
     _chosen: dict[tuple[str, str], Chosen] = field(default_factory=dict, repr=False, compare=False)
 
     def chosen(self, op: str, dtype: str) -> Chosen:
@@ -119,7 +121,9 @@ class Kernels:
         return max(high / best, best / low)
 
     def _time(self, op: str, dtype: str, work: Work, math: str) -> Array:
-        return self.chosen(op, dtype).lane.time(work, peak_of(self.peaks, math), self.bandwidth)
+        lane = self.chosen(op, dtype).lane
+        timed = lane.time if self.exact else lane.base
+        return timed(work, peak_of(self.peaks, math), self.bandwidth)
 
     def matmul(self, m: Real, n: Real, k: Real, dtype: str = "bf16") -> Array:
         """Time of y[m, n] = x[m, k] W[k, n] [s]; `dtype` is a lane name (:func:`lane_dtype`)."""

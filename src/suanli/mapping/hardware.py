@@ -8,7 +8,9 @@ from typing import Literal
 
 from suanli.catalog.schema import Chip, System
 from suanli.chip import Efficiency
+from suanli.chip.kernels import Kernels
 from suanli.fabric import Network, NetworkLevel
+from suanli.mapping.calibration import Calibration
 from suanli.quantity import Quantity, QuantityError
 
 Bound = Literal["low", "best", "high"]
@@ -39,6 +41,15 @@ class Hardware:
     idle_power: float
     memory_power: float
     compute_power: float
+    calibration: Calibration | None = None
+    exact: bool = True  # False: measured lanes without their correction surfaces, for screening
+
+    def kernels(self) -> Kernels | None:
+        """Measured lanes at this chip's peaks and bandwidth; None where only the closed form is left."""
+        if self.calibration is None:
+            return None
+        kernels = self.calibration.kernels
+        return replace(kernels, peaks=self.peaks, bandwidth=self.bandwidth, exact=self.exact)
 
 
 def _pick(quantity: Quantity, bound: Bound) -> float:
@@ -81,10 +92,17 @@ def _peaks(chip: Chip, bound: Bound) -> dict[str, float]:
     return peaks
 
 
-def hardware_of(chip: Chip, system: System, efficiency: Efficiency, bound: Bound = "best") -> Hardware:
+def hardware_of(
+    chip: Chip,
+    system: System,
+    efficiency: Efficiency,
+    bound: Bound = "best",
+    calibration: Calibration | None = None,
+) -> Hardware:
     """Read the catalog records into floats at one end of their ranges ("low" is the slow end).
 
-    Raises QuantityError naming everything that is missing.
+    `calibration` holds the measured lanes of the chip under the engine that will run. Raises QuantityError naming
+    everything that is missing.
     """
     gaps = missing_numbers(chip, system)
     if gaps:
@@ -101,7 +119,8 @@ def hardware_of(chip: Chip, system: System, efficiency: Efficiency, bound: Bound
         )
         for level in system.levels
     )
-    network = Network(levels, _pick(efficiency.link, bound), _pick(efficiency.collective_s, slow))
+    lanes = calibration.collectives if calibration else {}
+    network = Network(levels, _pick(efficiency.link, bound), _pick(efficiency.collective_s, slow), lanes)
     out = system.scale_out
     usable = out is not None and out.bandwidth.known and out.latency.known
     return Hardware(
@@ -126,6 +145,7 @@ def hardware_of(chip: Chip, system: System, efficiency: Efficiency, bound: Bound
         idle_power=_pick(efficiency.idle_power, slow),
         memory_power=_pick(efficiency.memory_power, slow),
         compute_power=_pick(efficiency.compute_power, slow),
+        calibration=calibration,
     )
 
 

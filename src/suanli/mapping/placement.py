@@ -63,13 +63,16 @@ class Placements:
         return replace(repeated, token_budget=np.repeat(np.asarray(budgets, dtype=float), len(self)))
 
     def _map(self, function: Callable[[Array], Array]) -> Placements:
-        return Placements(*(function(getattr(self, name)) for name in self.__dataclass_fields__))
+        return Placements(
+            function(self.tp), function(self.pp), function(self.dp), function(self.ep), function(self.token_budget)
+        )
 
     @staticmethod
     def of(rows: list[tuple[int, int, int, int]], token_budget: float = DEFAULT_BUDGET) -> Placements:
         """Columns from rows of (tp, pp, dp, ep)."""
         table = np.array(rows, dtype=float).reshape(-1, 4)
-        return Placements(*table.T.copy(), np.full(len(table), token_budget))
+        tp, pp, dp, ep = table.T.copy()
+        return Placements(tp, pp, dp, ep, np.full(len(table), token_budget))
 
 
 def linear_shard(operator: Linear, tp: Array) -> tuple[Array, Array]:

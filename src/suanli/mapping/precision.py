@@ -84,7 +84,8 @@ def _format(weight: str, activation: str, peaks: Mapping[str, float]) -> tuple[F
         if candidate in peaks:
             note = f"{weight} weights are expanded to {candidate}: the chip publishes no {activation} rate"
             return Format(weight, candidate, candidate), note if weight != candidate else None
-    raise ValueError("the chip publishes no dense 16-bit or lower matrix rate")
+    has = ", ".join(sorted(peaks)) or "none"
+    raise ValueError(f"no dense bf16 or fp16 rate is published (rates: {has}); 16-bit parts cannot be computed")
 
 
 def precision_of(

@@ -11,13 +11,26 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from suanli.chip import attention_decode_time, attention_prefill_time, grouped_matmul_time, matmul_time, stream_time
+from suanli.chip import attention_decode_time, experts_touched
 from suanli.fabric import all_gather_time, all_reduce_time, all_to_all_time, transfer_time
 from suanli.mapping.engine import Engine
 from suanli.mapping.hardware import Hardware
 from suanli.mapping.ledger import StepCost, StepLoad
 from suanli.mapping.placement import Placements, linear_shard
 from suanli.mapping.precision import BYTES, Precision
+from suanli.mapping.times import (
+    ACTIVATION_BYTES,
+    INDEXER_KERNELS,
+    STATE_KERNELS,
+    AttentionShape,
+    Calibrated,
+    ClosedForm,
+    ExpertShape,
+    OperatorTimes,
+    Timing,
+    decode_width,
+    entry_elements,
+)
 from suanli.workload.ops import (
     Attention,
     Embedding,
@@ -32,15 +45,10 @@ from suanli.workload.ops import (
 
 Array = NDArray[np.float64]
 
-ACTIVATION_BYTES = BYTES["bf16"]  # residual stream and collectives run in 16 bit in the engines modelled
 # Multiplications per state element and token in chunked linear attention: decay, outer product and readout (gated delta
 # rule, Yang et al. 2024, arXiv 2412.06464, section 3); the state moves once per chunk of 64 tokens.
 STATE_FLOPS = 6.0
 STATE_CHUNK = 64.0
-# Kernels per operator: routing, permutation, two grouped products, activation and weighted sum for experts; cache
-# write and attention for softmax attention; convolution, gate and recurrence for linear attention; quantise, score and
-# select for the sparse indexer.
-EXPERT_KERNELS, ATTENTION_KERNELS, STATE_KERNELS, INDEXER_KERNELS = 6.0, 2.0, 3.0, 3.0
 
 
 class StepModel:
@@ -55,14 +63,16 @@ class StepModel:
         self.engine = engine
         self.placements = placements.column()
         self._factors = engine.factors()
-        self._kernel_s = hardware.kernel_s
         self._host_s = engine.host_s.si
         self._host_per_request_s = engine.host_per_request_s.si
         self._skew = engine.expert_skew.si
         self._vector_format = precision.roles["router"].rate  # 16-bit work outside the weight products
-        self._attention_rate = hardware.peaks[self._vector_format] * hardware.attention
-        self._stream_rate = hardware.bandwidth * hardware.memory
-        self._kv_rate = hardware.bandwidth * hardware.kv_memory
+        kernels = hardware.kernels()
+        self.times: OperatorTimes = (
+            ClosedForm(hardware, precision.kv_bytes, self._vector_format)
+            if kernels is None
+            else Calibrated(kernels, precision.kv, self._vector_format, block_scales=graph.block_scales)
+        )
 
     def cost(self, load: StepLoad, *, busiest: StepLoad | None = None, trace: bool = False) -> StepCost:
         """Cost of steps of an instance; `trace` keeps the time of every operator.
@@ -100,38 +110,28 @@ class StepModel:
                 self._linear_attention(cost, operator, layers, load)
             case Pointwise():
                 size = load.tokens * operator.elements * ACTIVATION_BYTES
-                self._stream(cost, operator.name, size, layers)
-                self._launch(cost, operator.name, operator.kernels, layers)
+                self._stream(cost, operator.name, size, operator.kernels, layers)
             case Embedding():
-                self._stream(cost, operator.name, load.tokens * operator.width * ACTIVATION_BYTES * 2.0, layers)
+                size = load.tokens * operator.width * ACTIVATION_BYTES * 2.0
+                self._stream(cost, operator.name, size, 1.0, layers)
 
-    def _stream(self, cost: StepCost, name: str, size: Array, layers: Array) -> None:
+    @staticmethod
+    def _book(cost: StepCost, part: str, name: str, timing: Timing, times: Array) -> None:
+        cost.add(part, name, timing.work * times)
+        cost.add("launch", f"{name} launch", timing.launch * times)
+
+    def _stream(self, cost: StepCost, name: str, size: Array, kernels: float, layers: Array) -> None:
         cost.work(np.zeros(1), self._vector_format, size * layers)
-        cost.add("pointwise", name, stream_time(size, self._stream_rate) * layers)
-
-    def _launch(self, cost: StepCost, name: str, kernels: float, layers: Array) -> None:
-        cost.add("launch", f"{name} launch", kernels * self._kernel_s * layers)
+        self._book(cost, "pointwise", name, self.times.stream(size, kernels), layers)
 
     def _linear(self, cost: StepCost, operator: Linear, layers: Array, load: StepLoad) -> None:
         fmt = self.precision.roles[operator.role]
         k, n = linear_shard(operator, self.placements.tp)
         rows = load.last_tokens if operator.per_request else load.tokens
         layers = layers * (rows > 0.0)
-        seconds = matmul_time(
-            rows,
-            n,
-            k,
-            rate=self.hardware.peaks[fmt.rate] * self.hardware.matmul,
-            bandwidth=self._stream_rate,
-            weight_bytes=fmt.weight_bytes,
-            activation_bytes=fmt.activation_bytes,
-            tile=self.hardware.tile,
-        )
         size = fmt.weight_bytes * k * n + fmt.activation_bytes * rows * (k + n)
         cost.work(2.0 * rows * k * n * layers, fmt.rate, size * layers)
-        cost.add("matmul", operator.name, seconds * layers)
-        quantise = 1.0 if fmt.activation_bytes < ACTIVATION_BYTES else 0.0
-        self._launch(cost, operator.name, 1.0 + quantise, layers)
+        self._book(cost, "matmul", operator.name, self.times.matmul(rows, n, k, fmt), layers)
 
     def imbalance(self, tokens: Array, operator: Experts) -> Array:
         """Load of the busiest expert group over the mean [-].
@@ -146,75 +146,73 @@ class StepModel:
 
     def _experts(self, cost: StepCost, operator: Experts, layers: Array, stage_tokens: Array) -> None:
         place, fmt = self.placements, self.precision.roles["expert"]
-        elements = operator.parameters_each / place.moe_tp
-
-        def seconds_at(rate: float, bandwidth: float) -> Array:
-            return np.asarray(
-                grouped_matmul_time(
-                    stage_tokens,
-                    top_k=float(operator.top_k),
-                    experts=float(operator.count),
-                    share=np.ceil(operator.count / place.ep) / operator.count,
-                    imbalance=self.imbalance(stage_tokens, operator),
-                    elements=elements,
-                    rate=rate,
-                    bandwidth=bandwidth,
-                    weight_bytes=fmt.weight_bytes,
-                    activation_bytes=fmt.activation_bytes,
-                    hidden=float(operator.hidden),
-                    inner=operator.inner / place.moe_tp,
-                )
-            )
-
-        seconds = seconds_at(self.hardware.peaks[fmt.rate] * self.hardware.grouped_matmul, self._stream_rate)
-        flops = 2.0 * stage_tokens * operator.top_k / place.ep * elements
-        cost.work(flops * layers, fmt.rate, seconds_at(np.inf, 1.0) * layers)
-        cost.add("experts", operator.name, seconds * layers)
-        self._launch(cost, operator.name, EXPERT_KERNELS, layers)
+        share = np.ceil(operator.count / place.ep) / operator.count
+        shape = ExpertShape(
+            tokens=stage_tokens,
+            top_k=float(operator.top_k),
+            count=float(operator.count),
+            share=share,
+            imbalance=self.imbalance(stage_tokens, operator),
+            hidden=float(operator.hidden),
+            inner=operator.inner / place.moe_tp,
+            elements=operator.parameters_each / place.moe_tp,
+            matrices=operator.matrices,
+            gathered=(place.dp == 1.0).astype(float),
+        )
+        flops = 2.0 * stage_tokens * operator.top_k / place.ep * shape.elements
+        touched = experts_touched(stage_tokens, shape.top_k, shape.count) * share
+        size = fmt.weight_bytes * touched * shape.elements
+        cost.work(flops * layers, fmt.rate, size * layers)
+        self._book(cost, "experts", operator.name, self.times.experts(shape, fmt), layers)
 
     def _attention(self, cost: StepCost, operator: Attention, layers: Array, load: StepLoad) -> None:
-        tp, kv_rate = self.placements.tp, self._kv_rate
-        heads = operator.query_heads / tp
-        kv_tokens, pairs = _visible(operator, load)
-        width = float(operator.qk_dim + operator.v_dim)
-        if operator.latent:  # absorbed form: every head reads the shared latent
-            elements, decode_width = np.full_like(tp, operator.kv_elements), 2.0 * operator.latent + operator.rope
-        else:
-            elements, decode_width = np.ceil(operator.kv_heads / tp) * width, width
-        element_bytes = elements * self.precision.kv_bytes
-        decode_flops, prefill_flops = 2.0 * heads * decode_width * kv_tokens, 2.0 * heads * width * pairs
-        read, written = kv_tokens * element_bytes, load.tokens / operator.compression * element_bytes
-        decode = attention_decode_time(read, decode_flops, rate=self._attention_rate, bandwidth=kv_rate)
-        prefill = attention_prefill_time(prefill_flops, written, rate=self._attention_rate, bandwidth=kv_rate)
-        cost.work((decode_flops + prefill_flops) * layers, self._vector_format, (read + written) * layers)
-        cost.add("attention", f"{operator.name} decode", np.asarray(decode) * layers)
-        cost.add("attention", f"{operator.name} prefill", np.asarray(prefill) * layers)
-        self._launch(cost, operator.name, ATTENTION_KERNELS, layers)
+        tp = self.placements.tp
+        entries, pairs = _visible(operator, load)
+        shape = AttentionShape(
+            query_heads=operator.query_heads / tp,
+            kv_heads=np.ceil(operator.kv_heads / tp),
+            qk_dim=float(operator.qk_dim),
+            v_dim=float(operator.v_dim),
+            window=float(operator.window or np.inf),
+            latent=float(operator.latent),
+            rope=float(operator.rope),
+        )
+        flops = 2.0 * shape.query_heads * (decode_width(shape) * entries + (shape.qk_dim + shape.v_dim) * pairs)
+        moved = (entries + load.tokens / operator.compression) * entry_elements(shape) * self.precision.kv_bytes
+        cost.work(flops * layers, self._vector_format, moved * layers)
+        prefilling, decoding = load.prefill_tokens > 0.0, load.decode_requests > 0.0
+        prefill = self.times.prefill(shape, load.prefill_requests, load.prefill_tokens, pairs)
+        self._book(cost, "attention", f"{operator.name} prefill", prefill, layers * prefilling)
+        decode = self.times.decode(shape, load.decode_requests, entries)
+        self._book(cost, "attention", f"{operator.name} decode", decode, layers * decoding)
         if operator.sparse_top_k:
             self._indexer(cost, operator, layers, load)
 
     def _indexer(self, cost: StepCost, operator: Attention, layers: Array, load: StepLoad) -> None:
-        """Lightning indexer of DeepSeek sparse attention: scores every cached token with small fp8 heads."""
+        """Lightning indexer of DeepSeek sparse attention: scores every cached entry with small fp8 heads."""
         rate = self.precision.roles["attention"].rate
         entries = load.decode_kv_tokens / operator.compression
         pairs = load.prefill_pairs / operator.compression + entries
         flops = 2.0 * operator.indexer_heads * operator.indexer_dim * pairs
         size = entries * operator.indexer_dim * BYTES["fp8"]
-        peak = self.hardware.peaks[rate] * self.hardware.attention
-        seconds = attention_decode_time(size, flops, rate=peak, bandwidth=self._kv_rate)
-        cost.work(flops * layers, rate, size * layers)
-        cost.add("attention", f"{operator.name} indexer", np.asarray(seconds) * layers)
-        self._launch(cost, f"{operator.name} indexer", INDEXER_KERNELS, layers)
+        self._roofline(cost, f"{operator.name} indexer", (flops, rate), size, INDEXER_KERNELS, layers)
 
     def _linear_attention(self, cost: StepCost, operator: LinearAttention, layers: Array, load: StepLoad) -> None:
         state = operator.state_elements / self.placements.tp
         passes = load.decode_requests + load.prefill_tokens / STATE_CHUNK
         size = 2.0 * passes * state * operator.state_bytes
         flops = STATE_FLOPS * load.tokens * state
-        seconds = attention_decode_time(size, flops, rate=self._attention_rate, bandwidth=self._kv_rate)
-        cost.work(flops * layers, self._vector_format, size * layers)
-        cost.add("attention", operator.name, np.asarray(seconds) * layers)
-        self._launch(cost, operator.name, STATE_KERNELS, layers)
+        self._roofline(cost, operator.name, (flops, self._vector_format), size, STATE_KERNELS, layers)
+
+    def _roofline(
+        self, cost: StepCost, name: str, work: tuple[Array, str], size: Array, kernels: float, layers: Array
+    ) -> None:
+        """Attention-like operator that has no measured lane: closed form at the family's efficiencies."""
+        hw, (flops, rate) = self.hardware, work
+        peak, stream = hw.peaks[rate] * hw.attention, hw.bandwidth * hw.kv_memory
+        seconds = np.asarray(attention_decode_time(size, flops, rate=peak, bandwidth=stream))
+        cost.work(flops * layers, rate, size * layers)
+        self._book(cost, "attention", name, Timing(seconds, kernels * hw.kernel_s), layers)
 
     def _layer_collectives(
         self, cost: StepCost, group: LayerGroup, layers: Array, load: StepLoad, stage_tokens: Array
@@ -256,7 +254,7 @@ class StepModel:
 
 
 def _visible(operator: Attention, load: StepLoad) -> tuple[Array, Array]:
-    """Cached entries read by decode and query-key pairs of prefill, after compression, window or sparse selection."""
+    """Cached entries read by decode and query-entry pairs of prefill, after compression, window or sparse selection."""
     entries, pairs = load.decode_kv_tokens / operator.compression, load.prefill_pairs / operator.compression
     limit = operator.window or operator.sparse_top_k
     if not limit:

@@ -39,7 +39,7 @@ class Choice:
     evidence: str
     input_width: float  # factor from the ranges of guessed chip data, 1 where all is published
     sources: tuple[str, ...]
-    traps: tuple[str, ...] = ()
+    instances: int | None = None  # given, or as many as the rate needs
 
     @property
     def best_rate(self) -> float:
@@ -48,6 +48,8 @@ class Choice:
 
     def instances_for(self, rate: float) -> int:
         """Instances that serve `rate` requests/s."""
+        if self.instances is not None:
+            return self.instances
         return max(int(np.ceil(rate / self.best_rate - 1e-9)), 1)
 
 

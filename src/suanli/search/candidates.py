@@ -93,49 +93,57 @@ def _best(point: Point, ok: Mask) -> NDArray[np.intp]:
     return np.asarray(np.argmax(np.where(ok, point.request_rate, -1.0), axis=1))
 
 
+Evaluator = Callable[[Array], tuple[Point, Mask]]  # batch (n, g) -> steady states, and where the limits hold
+
+
 def aggregated_column(setting: Setting, place: Placements, slo: Slo) -> Column:
     """Best operating point of every placement with prefill and decode on the same chips."""
-    model, fit = models_of(setting, place)
 
-    def evaluate(batch: Array) -> tuple[Point, Mask]:
-        point = aggregated(model, fit, setting.demand, batch, place.token_budget[:, None])
-        return point, latency_ok(point, setting, slo)
+    def of(rows: Placements) -> Evaluator:
+        model, fit = models_of(setting, rows)
 
-    return _search(setting, "aggregated", place, fit, evaluate)
+        def evaluate(batch: Array) -> tuple[Point, Mask]:
+            point = aggregated(model, fit, setting.demand, batch, rows.token_budget[:, None])
+            return point, latency_ok(point, setting, slo)
+
+        return evaluate
+
+    return _search(setting, "aggregated", place, of)
 
 
 def decode_column(setting: Setting, place: Placements, slo: Slo) -> Column:
     """Best operating point of every placement that only decodes; TTFT is the prefill pool's."""
-    model, fit = models_of(setting, place)
     tpot_only = slo.model_copy(update={f"ttft_{p}": None for p in TAILS})
 
-    def evaluate(batch: Array) -> tuple[Point, Mask]:
-        point = decode_pool(model, fit, setting.demand, batch)
-        return point, latency_ok(point, setting, tpot_only)
+    def of(rows: Placements) -> Evaluator:
+        model, fit = models_of(setting, rows)
 
-    return _search(setting, "decode", place, fit, evaluate)
+        def evaluate(batch: Array) -> tuple[Point, Mask]:
+            point = decode_pool(model, fit, setting.demand, batch)
+            return point, latency_ok(point, setting, tpot_only)
+
+        return evaluate
+
+    return _search(setting, "decode", place, of)
 
 
-def _search(
-    setting: Setting, role: str, place: Placements, fit: MemoryFit, evaluate: Callable[[Array], tuple[Point, Mask]]
-) -> Column:
-    """Largest rate that is allowed: on the coarse grid first, then twice between the neighbours of the best point."""
-    limit = np.maximum(batch_limit(fit, setting.demand, setting.engine.max_requests.si), 1.0)
+def _search(setting: Setting, role: str, place: Placements, of: Callable[[Placements], Evaluator]) -> Column:
+    """Largest rate that is allowed: on the coarse grid first, then twice between the neighbours of the best point.
+
+    Rows that have no allowed point on the coarse grid are not looked at again.
+    """
+    _, fit = models_of(setting, place)
+    capacity = batch_limit(fit, setting.demand, setting.engine.max_requests.si)
+    limit = np.maximum(capacity, 1.0)
     steps = int(np.ceil(np.log(limit.max(initial=1.0)) / np.log(COARSE_RATIO))) + 1
     grid = np.minimum(COARSE_RATIO ** np.arange(steps + 1.0)[None, :], limit[:, None])
-    coarse, ok = evaluate(grid)
-    point, rows = coarse, np.arange(len(grid))
-    best = _best(coarse, ok)
-    found = ok[rows, best]
-    for _ in range(2):
-        low = grid[rows, best]
-        ratio = grid[rows, np.minimum(best + 1, grid.shape[1] - 1)] / low
-        grid = low[:, None] * ratio[:, None] ** np.linspace(0.0, 1.0, STEPS)[None, :]
-        point, ok = evaluate(grid)
-        best = _best(point, ok)
-    fits = (fit.budget > 0.0) & (batch_limit(fit, setting.demand, setting.engine.max_requests.si) >= 1.0)
-    rate = np.where(found & fits, point.request_rate[rows, best], 0.0)
-    joules = point.energy_per_chip[rows, best] / point.tpot[rows, best] / point.request_rate[rows, best]
+    coarse, ok = of(place)(grid)
+    best, rows = _best(coarse, ok), np.arange(len(grid))
+    fits = (fit.budget > 0.0) & (capacity >= 1.0)
+    alive = np.flatnonzero(ok[rows, best] & fits)
+    rate, batch, joules = np.zeros(len(grid)), np.ones(len(grid)), np.full(len(grid), np.inf)
+    if len(alive):
+        rate[alive], batch[alive], joules[alive] = _refine(of(place.take(alive)), grid[alive], best[alive])
     engine, tokens = setting.engine, setting.demand.input_tokens + setting.demand.output_tokens
     first = coarse.ttft(setting.demand, engine.first_token_s.si, engine.frontend_s.si, "p50", TAILS["p50"])
     return Column(
@@ -144,13 +152,26 @@ def _search(
         placements=place,
         fits=fits,
         rate=rate,
-        batch=grid[rows, best],
+        batch=batch,
         joules=joules * place.chips,
         tpot_floor=coarse.tpot[:, 0],
         ttft_floor=first[:, 0],
         user_speed=coarse.feasible / coarse.tpot,
         chip_rate=coarse.feasible * coarse.request_rate * tokens / place.chips[:, None],
     )
+
+
+def _refine(evaluate: Evaluator, grid: Array, best: NDArray[np.intp]) -> tuple[Array, Array, Array]:
+    """Rate, batch and energy per request of a chip at the best allowed point, twice as finely as the grid before."""
+    rows = np.arange(len(grid))
+    for _ in range(2):
+        low = grid[rows, best]
+        ratio = grid[rows, np.minimum(best + 1, grid.shape[1] - 1)] / low
+        grid = low[:, None] * ratio[:, None] ** np.linspace(0.0, 1.0, STEPS)[None, :]
+        point, ok = evaluate(grid)
+        best = _best(point, ok)
+    rate = point.request_rate[rows, best]
+    return rate, grid[rows, best], point.energy_per_chip[rows, best] / point.tpot[rows, best] / rate
 
 
 def prefill_column(setting: Setting, place: Placements, slo: Slo, transfer_s: Array | float = 0.0) -> Column:

@@ -14,16 +14,15 @@ from suanli.catalog.loader import Catalog, load
 from suanli.catalog.schema import System
 from suanli.economics.finance import EconomicsError
 from suanli.economics.profile import EconomicsProfile, load_profile, profile_of_study
-from suanli.mapping.placement import Placements, enumerate_placements
 from suanli.search.assemble import Choice, assemble, transfer_seconds
 from suanli.search.candidates import Column, aggregated_column, decode_column, operating_point, prefill_column
 from suanli.search.cite import citations_of, inputs_of
 from suanli.search.cost import NoPriceError, SystemCost, cost_or_rent
 from suanli.search.demand import demand_of
+from suanli.search.evaluate import Evaluated, closed_rate, evaluate, offered_rate, order_of, screen
 from suanli.search.excuses import any_fits, limit_excuse, slo_excuse
 from suanli.search.front import front_of
 from suanli.search.model import StudyModel, read_model
-from suanli.search.provision import provisioned_chips
 from suanli.search.rank import ranked, sort_key
 from suanli.search.records import Profiles, load_profiles
 from suanli.search.result import Deployment, Excuse, Plan
@@ -39,29 +38,7 @@ Progress = Callable[[str, int, int], None]
 
 # What a system that is not sold costs instead, first match first, last a capacity block; the basis stands beside it.
 RENTALS = ("rented-3y-2026", "rented-1y-2026", "rented-on-demand-2026")
-INSTANCE_LIMIT = 256  # chips of one engine instance that are tried; wider ones have not been measured by anybody
-SHALLOW_BUDGET = 2048.0  # tokens per step tried beside the engine's default, for tight TPOT limits
 KEEP = 4  # aggregated rows per system that are worked out in full
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """Tables of one system."""
-
-    ready: Ready
-    aggregated: Column
-    prefill: Column
-    decode: Column
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """All tables."""
-        return (self.aggregated, self.prefill, self.decode)
-
-    @property
-    def rows(self) -> int:
-        """Deployments evaluated [-]."""
-        return sum(len(column.placements) for column in self.columns)
 
 
 @dataclass(frozen=True)
@@ -96,8 +73,8 @@ def plan(study: Study, *, catalog: Catalog | None = None, progress: Progress | N
         if isinstance(ready, Excuse):
             excuses.append(ready)
             continue
-        table = evaluate(ready, study)
         costs[system.id], price_excuse = _cost(context, system)
+        table = evaluate(ready, study, costs[system.id])
         tables.append(table)
         inputs += [dict(row) for row in inputs_of(ready, costs[system.id])]
         if price_excuse and study.objective == "usd_per_mtok":
@@ -127,7 +104,7 @@ def plan(study: Study, *, catalog: Catalog | None = None, progress: Progress | N
         evaluated=sum(table.rows for table in tables),
         citations=citations_of(used, context.catalog),
         inputs=tuple(inputs),
-        fronts={table.ready.system.id: front_of((table.aggregated,), costs[table.ready.system.id]) for table in tables},
+        fronts={table.ready.system.id: front_of(table.aggregated, costs[table.ready.system.id]) for table in tables},
     )
 
 
@@ -198,59 +175,11 @@ def _cost(context: Context, system: System) -> tuple[SystemCost | None, Excuse |
         return None, Excuse(system.id, str(error), "price")
 
 
-def evaluate(ready: Ready, study: Study) -> Evaluated:
-    """Every placement of one system in every setting that is tried."""
-    place = _placements(ready)
-    from_engine = ready.setting.engine.token_budget.si
-    one, both = place.with_budgets([from_engine]), place.with_budgets(sorted({SHALLOW_BUDGET, from_engine}))
-    return Evaluated(
-        ready,
-        aggregated_column(ready.setting, both, study.slo),
-        prefill_column(ready.setting, one, study.slo),
-        decode_column(ready.setting, one, study.slo),
-    )
-
-
 def evaluated_tables(study: Study, catalog: Catalog | None = None) -> list[Evaluated]:
     """Tables of every system of a study, without choosing or describing anything. Raises StudyError."""
     context = _context(study, catalog)
     found = (_prepare(context, system) for system in _systems(context)[0])
-    return [evaluate(ready, study) for ready in found if isinstance(ready, Ready)]
-
-
-def _placements(ready: Ready) -> Placements:
-    domain = min(ready.system.chips, INSTANCE_LIMIT)
-    return enumerate_placements(ready.setting.graph, domain, domain)
-
-
-def _offered(study: Study, column: Column) -> Array:
-    """Request rate that a column's deployments face in total [1/s]; with fixed users it depends on the latency."""
-    if study.workload.rate is not None:
-        return np.full(len(column.placements), study.workload.rate)
-    users = float(study.workload.concurrency or 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        answer = np.where(column.rate > 0.0, column.batch / column.rate, np.inf) + column.ttft_floor
-    return np.asarray(users / answer)
-
-
-def _order(column: Column, ready: Ready, offered: Array, objective: str, cost: SystemCost | None) -> Array:
-    """Quantity to minimise per row: money per hour, chips, energy or latency; infinite where the SLO fails."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        instances = np.ceil(offered / column.rate - 1e-9)
-        counted = np.where(np.isfinite(instances), instances, 1.0)
-        paid = provisioned_chips(ready.system, column.placements.chips, counted)
-        score = paid
-        if objective == "tokens_per_joule":
-            score = column.joules
-        elif objective == "ttft":
-            score = column.ttft_floor
-        elif objective == "usd_per_mtok" and cost is not None:
-            hardware = column.setting.hardware
-            around = max(hardware.all_in_power - hardware.chip_power, 0.0)
-            load = (column.joules * offered / paid + around) / hardware.all_in_power
-            load = np.where(np.isfinite(load), np.clip(load, 0.0, 1.0), 1.0)
-            score = paid * np.asarray(cost.per_chip_hour(load).total)
-    return np.where((column.rate > 0.0) & (offered > 0.0), score + paid * 1e-9, np.inf)
+    return [screen(ready, study) for ready in found if isinstance(ready, Ready)]
 
 
 def _choice(ready: Ready, column: Column, row: int, cost: SystemCost | None, width: float) -> Choice:
@@ -276,13 +205,17 @@ def _deployments(context: Context, table: Evaluated, cost: SystemCost | None) ->
     study, ready = context.study, table.ready
     found: list[Deployment] = []
     column = table.aggregated
-    offered = _offered(study, column)
-    score = _order(column, ready, offered, study.objective, cost)
+    offered = offered_rate(study, column)
+    score = order_of(column, ready, offered, study.objective, cost)
     rows = [int(row) for row in np.argsort(score, kind="stable")[:KEEP] if np.isfinite(score[row])]
     width = _input_width(ready, column, rows[0], study) if rows else 1.0
     for row in rows:
-        choice = _choice(ready, column, row, cost, width)
-        found.append(assemble((choice,), float(offered[row]), context.demand))
+        choice, rate = _choice(ready, column, row, cost, width), float(offered[row])
+        if study.workload.concurrency is not None:
+            instances = choice.instances_for(rate)
+            choice = replace(choice, instances=instances)
+            rate = instances * closed_rate(column, row, study.workload.concurrency / instances)
+        found.append(assemble((choice,), rate, context.demand))
     found += _disaggregated(context, table, table, cost, cost)
     found.sort(key=lambda one: sort_key(one, study.objective))
     within = [one for one in found if limit_excuse(one, study.limits) is None]
@@ -321,7 +254,7 @@ def _disaggregated(
 
 
 def _best_row(column: Column, ready: Ready, rate: float, objective: str, cost: SystemCost | None) -> int:
-    score = _order(column, ready, np.full(len(column.placements), rate), objective, cost)
+    score = order_of(column, ready, np.full(len(column.placements), rate), objective, cost)
     return int(np.argmin(score))
 
 
@@ -354,7 +287,7 @@ def _least(table: Evaluated, cost: SystemCost | None, rate: float, objective: st
 
     def least(column: Column) -> float:
         offered = np.full(len(column.placements), rate)
-        return float(_order(column, table.ready, offered, objective, cost).min(initial=np.inf))
+        return float(order_of(column, table.ready, offered, objective, cost).min(initial=np.inf))
 
     pools = {"prefill": least(table.prefill), "decode": least(table.decode)}
     together = min(least(table.aggregated), pools["prefill"] + pools["decode"])

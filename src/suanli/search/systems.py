@@ -9,7 +9,8 @@ import numpy as np
 
 from suanli.catalog.schema import Chip, System
 from suanli.chip import Efficiency, efficiency_of
-from suanli.mapping.hardware import Hardware, hardware_of, missing_numbers
+from suanli.mapping.calibration import calibration_of
+from suanli.mapping.hardware import Bound, Hardware, hardware_of, missing_numbers
 from suanli.mapping.precision import precision_of
 from suanli.quantity import OPINION_KINDS, Quantity
 from suanli.search.candidates import Setting
@@ -39,6 +40,9 @@ EFFICIENCY_FIELDS = (
     "memory_power",
     "compute_power",
 )
+
+
+ENDS: tuple[Bound, Bound] = ("low", "high")
 
 
 @dataclass(frozen=True)
@@ -117,8 +121,9 @@ def prepare(
     if gaps:
         return Excuse(system.id, "; ".join(gaps), "data")
     efficiency = efficiency_of(chip, dict(profiles.efficiencies))
-    best, low, high = (_hardware(chip, system, efficiency, bound) for bound in ("best", "low", "high"))
     engine = profiles.engine_of(system)
+    best = _hardware(chip, system, efficiency, engine.id, "best")
+    low, high = (_hardware(chip, system, efficiency, engine.id, bound) for bound in ENDS)
     latent = any(isinstance(op, Attention) and op.latent for group in graph.groups for op in group.operators)
     kv = study.kv_cache or ("fp8" if engine.kv_cache == "fp8" and weights not in ("bf16", "fp16") else "bf16")
     try:
@@ -137,10 +142,11 @@ def prepare(
     return Ready(system, chip, setting, low, high, profiles.widths[evidence], evidence)
 
 
-def _hardware(chip: Chip, system: System, efficiency: Efficiency, bound: str) -> Hardware:
+def _hardware(chip: Chip, system: System, efficiency: Efficiency, engine: str, bound: Bound) -> Hardware:
     """Catalog numbers at one end of their ranges; efficiencies stay at their best value (their error is earned)."""
-    end = hardware_of(chip, system, efficiency, bound)  # type: ignore[arg-type]
-    best = hardware_of(chip, system, efficiency)
+    calibration = calibration_of(chip, engine, efficiency)
+    end = hardware_of(chip, system, efficiency, bound, calibration)
+    best = hardware_of(chip, system, efficiency, "best", calibration)
     network = replace(end.network, efficiency=best.network.efficiency, call_s=best.network.call_s)
     return replace(end, network=network, **{name: getattr(best, name) for name in EFFICIENCY_FIELDS})
 

@@ -30,6 +30,7 @@ class Conventions:
     mixed_windows: bool = False  # windowed and full layers mixed: only `layer_types` says which is which
     sandwich_norms: bool = False  # norms also after attention and after the feed-forward block
     tied: bool = False  # default of tie_word_embeddings
+    block_scales: bool = False  # the publisher's 8-bit checkpoints scale blocks of 128 x 128 weights
 
 
 MODEL_TYPES: dict[str, Conventions] = {
@@ -37,20 +38,20 @@ MODEL_TYPES: dict[str, Conventions] = {
     "mistral": Conventions(),
     "mixtral": Conventions(),
     "qwen2": Conventions(qkv_bias=True, o_bias=False),
-    "qwen3": Conventions(qk_norm="head"),
-    "qwen3_moe": Conventions(qk_norm="head"),
-    "qwen3_vl_text": Conventions(qk_norm="head"),
-    "qwen3_vl_moe_text": Conventions(qk_norm="head"),
-    "qwen3_next": Conventions(qk_norm="head", shared_gate=True),
-    "qwen3_5_text": Conventions(qk_norm="head"),
-    "qwen3_5_moe_text": Conventions(qk_norm="head", shared_gate=True),
-    "deepseek_v3": Conventions(),
-    "deepseek_v32": Conventions(),
-    "deepseek_v4": Conventions(),
-    "kimi_k2": Conventions(),
-    "glm_moe_dsa": Conventions(),
+    "qwen3": Conventions(qk_norm="head", block_scales=True),
+    "qwen3_moe": Conventions(qk_norm="head", block_scales=True),
+    "qwen3_vl_text": Conventions(qk_norm="head", block_scales=True),
+    "qwen3_vl_moe_text": Conventions(qk_norm="head", block_scales=True),
+    "qwen3_next": Conventions(qk_norm="head", shared_gate=True, block_scales=True),
+    "qwen3_5_text": Conventions(qk_norm="head", block_scales=True),
+    "qwen3_5_moe_text": Conventions(qk_norm="head", shared_gate=True, block_scales=True),
+    "deepseek_v3": Conventions(block_scales=True),
+    "deepseek_v32": Conventions(block_scales=True),
+    "deepseek_v4": Conventions(block_scales=True),
+    "kimi_k2": Conventions(block_scales=True),
+    "glm_moe_dsa": Conventions(block_scales=True),
     "glm4_moe": Conventions(qk_norm="head", qk_norm_field=True, o_bias=False, router_bias=True),
-    "minimax_m2": Conventions(qk_norm="full", qk_norm_field=True),
+    "minimax_m2": Conventions(qk_norm="full", qk_norm_field=True, block_scales=True),
     "llama4_text": Conventions(shared_experts=1, rope_free_interval=4),
     "gpt_oss": Conventions(mixed_windows=True, sinks=True, expert_bias=True, router_bias=True),
     "gemma4_text": Conventions(qk_norm="head", mixed_windows=True, sandwich_norms=True, tied=True),

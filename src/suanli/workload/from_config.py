@@ -83,6 +83,7 @@ def graph_from_config(config: Mapping[str, Any], model_id: str) -> ModelGraph:
         ),
         mtp=_mtp(fields, conventions, hidden, layers),
         dtypes=published_formats(fields),
+        block_scales=conventions.block_scales,
     )
     fields.raise_problems()
     return graph

@@ -164,6 +164,7 @@ class ModelGraph:
     hidden : residual width [elements]. context : longest sequence the config allows [tokens].
     mtp : layers of the multi-token-prediction head, not part of the main model.
     dtypes : published format per role, e.g. {"expert": "mxfp4"} where the checkpoint is quantised.
+    block_scales : 8-bit checkpoints of this model scale blocks of 128 x 128 weights, not whole tensors.
     """
 
     id: str
@@ -175,6 +176,7 @@ class ModelGraph:
     head: tuple[Operator, ...]
     mtp: tuple[LayerGroup, ...] = ()
     dtypes: tuple[tuple[str, str], ...] = ()
+    block_scales: bool = False
 
     @property
     def layers(self) -> int:

@@ -1,0 +1,40 @@
+"""Which measurements stand behind the operator times of a chip under an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from suanli.catalog.loader import DATA
+from suanli.catalog.schema import Chip
+from suanli.chip import Efficiency
+from suanli.chip.kernels import Kernels, kernels_of
+from suanli.chip.packs import packs_of
+from suanli.fabric.lane import Collective, CollectiveLane, collectives_of
+
+FOLDER = DATA / "calibration"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Measured lanes of one chip under one engine, to be combined with the chip's peaks and bandwidth."""
+
+    kernels: Kernels
+    collectives: Mapping[Collective, CollectiveLane]
+
+
+@lru_cache(maxsize=256)
+def _calibration(chip: str, architecture: str, engine: str, family: Efficiency) -> Calibration | None:
+    packs = packs_of(FOLDER, chip)
+    pooled = packs_of(FOLDER, f"pooled-{architecture}")
+    collectives = collectives_of(FOLDER, chip)
+    if not packs and not pooled and collectives is None:
+        return None
+    kernels = kernels_of({}, 0.0, engine, packs, pooled, family)
+    return Calibration(kernels, collectives.for_engine(engine) if collectives else {})
+
+
+def calibration_of(chip: Chip, engine: str, family: Efficiency) -> Calibration | None:
+    """Lanes for a chip under an engine; None where nothing was measured on it or on its architecture."""
+    return _calibration(chip.id, chip.compute.architecture, engine, family)
