@@ -66,6 +66,7 @@ def plan_command(
     power: Annotated[str | None, _option("limit of the IT power, such as '1 MW'")] = None,
     chips: Annotated[int | None, _option("limit of the number of chips")] = None,
     economics: Annotated[str | None, _option("way of paying, such as hyperscaler-owned-2026")] = None,
+    overlay: Annotated[list[Path] | None, _option("file with facts of your own; repeatable")] = None,
     include_roadmap: Annotated[
         bool, _option("also systems that are announced or planned", "--include-roadmap")
     ] = False,
@@ -88,6 +89,7 @@ def plan_command(
         "limits.chips": chips,
         "economics": economics,
         "include_roadmap": include_roadmap or None,
+        "overlays": [path.resolve() for path in overlay or ()] or None,
     }
     given = Given({key: value for key, value in values.items() if value is not None})
     if study is None and not given.values:

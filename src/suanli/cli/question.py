@@ -29,6 +29,7 @@ OPTIONS = {
     "limits.chips": "--chips",
     "economics": "--economics",
     "include_roadmap": "--include-roadmap",
+    "overlays": "--overlay",
 }
 
 

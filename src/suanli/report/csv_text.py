@@ -7,7 +7,6 @@ import io
 from typing import Any
 
 from suanli.report.metrics import METRICS
-from suanli.report.wording import payment
 from suanli.search.estimate import significant
 from suanli.search.result import Deployment, Plan
 
@@ -20,7 +19,7 @@ FACTS = (
     "mode",
     "precision",
     "kv_cache",
-    "payment",
+    "cost_basis",
     "bottleneck",
     "evidence",
 )
@@ -53,7 +52,7 @@ def _row(one: Deployment) -> dict[str, Any]:
         "mode": one.mode,
         "precision": one.precision,
         "kv_cache": one.kv_cache,
-        "payment": payment(one),
+        "cost_basis": one.cost_basis,
         "bottleneck": one.bottleneck,
         "evidence": one.evidence,
     }

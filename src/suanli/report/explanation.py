@@ -121,7 +121,7 @@ def _memory(pool: Pool) -> Text:
 
 def _money(deployment: Deployment) -> Iterator[RenderableType]:
     total = sum(deployment.cost_parts.values())
-    yield _heading("Cost" if total else "Cost: no price")
+    yield _heading(f"Cost, {deployment.cost_basis}" if total else "Cost: no price")
     if not total:
         return
     price = deployment.value("usd_per_mtok")

@@ -85,6 +85,7 @@ def html_text(plan: Plan) -> str:
         "kinds": KINDS,
         "citations": plan.citations,
         "version": version("suanli"),
+        "payment": payment,
         "TIMES": TIMES,
     }
     return str(_template().render(context))

@@ -141,6 +141,7 @@ def _deployment() -> Schema:
             "metrics": _ref("metrics"),
             "time_shares": _map(_number("share"), f"of a step of the last pool, by kind: {', '.join(STEP_PARTS)}"),
             "cost_parts_usd_per_hour": _map(_number("USD/h"), f"by part: {', '.join(COST_PARTS)}; empty without price"),
+            "cost_basis": _text("owned, leased or rented, and what the capex rests on; empty without price"),
             "bottleneck": _text("what takes most of a step"),
             "evidence": _text("class of evidence behind the intervals", *EVIDENCE),
             "tie_with_best": _of("boolean", "cannot be told apart from the first"),

@@ -70,7 +70,8 @@ def plan_parts(plan: Plan, top: int, columns: int) -> Iterator[RenderableType]:
     yield Text(f"\n{headline(plan)}\n", style="bold")
     if len(plan):
         yield ranked_table(plan.deployments[:top], wide=columns >= WIDE)
-        yield Text("\n".join(["", *_legend(plan, top, columns), ""]), style="dim")
+        legend = "".join(f"{line}\n" for line in _legend(plan, top, columns))
+        yield Text(f"\n{legend}" + ("\n" if legend else ""), style="dim", end="")
     if plan.excuses:
         yield from _excuses(plan.excuses)
     if len(plan):
@@ -114,7 +115,8 @@ def _two(first: str, second: str, style: str = "") -> Text:
 
 
 def _name(one: Deployment) -> Text:
-    rented = " · rented" if "rent" in payment(one) else ""
+    paid = payment(one)
+    rented = f" · {paid}" if paid not in ("", "owned") else ""
     if len(one.systems) == 1 and len(one.pools) > 1:
         pools = " → ".join(f"{_initial(pool)} {pool.instances}{TIMES} {pool.label}" for pool in one.pools)
         return Text.assemble((one.systems[0], "bold"), "\n", (pools + rented, "dim"))

@@ -101,10 +101,9 @@ def evidence_label(name: str) -> str:
 
 
 def payment(deployment: Deployment) -> str:
-    """How its chips are paid for: owned, rented, or both; empty without a price."""
-    rented = "rent" in deployment.cost_parts
-    owned = "capital" in deployment.cost_parts
-    return " and ".join(word for word, used in (("owned", owned), ("rented", rented)) if used)
+    """How its chips are paid for, in one word each: owned, leased, rented; empty without a price."""
+    bases = deployment.cost_basis.split("; ")
+    return " and ".join(dict.fromkeys(basis.split()[0].rstrip(",") for basis in bases if basis))
 
 
 def milliseconds(seconds: float) -> str:
