@@ -12,9 +12,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
+
+Array = NDArray[np.float64]
+Numbers = float | Array
 
 
 class StepTimer(Protocol):
@@ -29,28 +33,28 @@ class StepTimer(Protocol):
 
     def step_time(
         self,
-        prefill_tokens: ArrayLike,
-        prefill_pairs: ArrayLike,
-        decode_requests: ArrayLike,
-        decode_kv_tokens: ArrayLike,
-        prefill_requests: ArrayLike = 0,
-    ) -> NDArray[np.float64]:
+        prefill_tokens: Numbers,
+        prefill_pairs: Numbers,
+        decode_requests: Numbers,
+        decode_kv_tokens: Numbers,
+        prefill_requests: Numbers = 0.0,
+    ) -> Array:
         """Duration of the step [s]."""
         ...
 
     def step_energy(
         self,
-        prefill_tokens: ArrayLike,
-        prefill_pairs: ArrayLike,
-        decode_requests: ArrayLike,
-        decode_kv_tokens: ArrayLike,
-        prefill_requests: ArrayLike = 0,
-    ) -> NDArray[np.float64]:
+        prefill_tokens: Numbers,
+        prefill_pairs: Numbers,
+        decode_requests: Numbers,
+        decode_kv_tokens: Numbers,
+        prefill_requests: Numbers = 0.0,
+    ) -> Array:
         """Energy of the step, idle power included [J]."""
         ...
 
 
-def _array(values: ArrayLike) -> NDArray[np.float64]:
+def _array(values: ArrayLike) -> Array:
     array = np.atleast_1d(np.asarray(values, dtype=np.float64))
     array.setflags(write=False)
     return array
@@ -77,8 +81,8 @@ class StepTable:
     idle_w : power of the whole replica (or rank) when it does nothing [W].
     """
 
-    tokens: NDArray[np.float64]
-    base_s: NDArray[np.float64]
+    tokens: Array
+    base_s: Array
     per_request_s: float = 0.0
     per_pair_s: float = 0.0
     per_kv_token_s: float = 0.0
@@ -87,7 +91,7 @@ class StepTable:
     overlapped: bool = False
     tokens_per_decode: int = 1
     idle_w: float = 0.0
-    base_j: NDArray[np.float64] = field(default_factory=lambda: _array(0.0))
+    base_j: Array = field(default_factory=lambda: _array(0.0))
     per_request_j: float = 0.0
     per_pair_j: float = 0.0
     per_kv_token_j: float = 0.0
@@ -107,75 +111,67 @@ class StepTable:
             problems.append("tokens, base_s and base_j must have the same length")
         if np.any(np.diff(self.tokens) <= 0):
             problems.append("tokens must increase")
-        for name in (
+        numbers = (
             *("base_s", "base_j", "per_request_s", "per_pair_s", "per_kv_token_s", "host_s", "host_per_request_s"),
             *("idle_w", "per_request_j", "per_pair_j", "per_kv_token_j"),
-        ):
-            if not np.all(np.isfinite(getattr(self, name))) or np.any(np.asarray(getattr(self, name)) < 0):
-                problems.append(f"{name} must be finite and not negative")
+        )
+        problems += [
+            f"{name} must be finite and not negative"
+            for name in numbers
+            if not np.all(np.isfinite(getattr(self, name))) or np.any(np.asarray(getattr(self, name)) < 0)
+        ]
         if self.tokens_per_decode < 1:
             problems.append("tokens_per_decode must be at least 1")
         return problems
 
     def step_time(
         self,
-        prefill_tokens: ArrayLike,
-        prefill_pairs: ArrayLike,
-        decode_requests: ArrayLike,
-        decode_kv_tokens: ArrayLike,
-        prefill_requests: ArrayLike = 0,
-    ) -> NDArray[np.float64]:
+        prefill_tokens: Numbers,
+        prefill_pairs: Numbers,
+        decode_requests: Numbers,
+        decode_kv_tokens: Numbers,
+        prefill_requests: Numbers = 0.0,
+    ) -> Array:
         """Duration of a step [s]; see the class for the formula."""
-        requests = np.asarray(prefill_requests, dtype=np.float64) + decode_requests
-        device = self._linear(
-            self._interpolate(self.base_s, prefill_tokens, decode_requests),
-            (self.per_request_s, self.per_pair_s, self.per_kv_token_s),
-            (requests, np.asarray(prefill_pairs), np.asarray(decode_kv_tokens)),
+        requests = prefill_requests + decode_requests
+        device = (
+            self._interpolate(self.base_s, prefill_tokens + decode_requests * self.tokens_per_decode)
+            + self.per_request_s * requests
+            + self.per_pair_s * prefill_pairs
+            + self.per_kv_token_s * decode_kv_tokens
         )
         host = self.host_s + self.host_per_request_s * requests
-        return np.maximum(device, host) if self.overlapped else device + host
+        return np.asarray(np.maximum(device, host) if self.overlapped else device + host)
 
     def step_energy(
         self,
-        prefill_tokens: ArrayLike,
-        prefill_pairs: ArrayLike,
-        decode_requests: ArrayLike,
-        decode_kv_tokens: ArrayLike,
-        prefill_requests: ArrayLike = 0,
-    ) -> NDArray[np.float64]:
+        prefill_tokens: Numbers,
+        prefill_pairs: Numbers,
+        decode_requests: Numbers,
+        decode_kv_tokens: Numbers,
+        prefill_requests: Numbers = 0.0,
+    ) -> Array:
         """Energy of a step, idle power included [J]; see the class for the formula."""
         time = self.step_time(prefill_tokens, prefill_pairs, decode_requests, decode_kv_tokens, prefill_requests)
-        work = self._linear(
-            self._interpolate(self.base_j, prefill_tokens, decode_requests),
-            (self.per_request_j, self.per_pair_j, self.per_kv_token_j),
-            (
-                np.asarray(prefill_requests, dtype=np.float64) + decode_requests,
-                np.asarray(prefill_pairs),
-                np.asarray(decode_kv_tokens),
-            ),
+        return np.asarray(
+            self.idle_w * time
+            + self._interpolate(self.base_j, prefill_tokens + decode_requests * self.tokens_per_decode)
+            + self.per_request_j * (prefill_requests + decode_requests)
+            + self.per_pair_j * prefill_pairs
+            + self.per_kv_token_j * decode_kv_tokens
         )
-        return self.idle_w * time + work
 
-    @staticmethod
-    def _linear(
-        base: NDArray[np.float64], rates: tuple[float, float, float], sums: tuple[ArrayLike, ArrayLike, ArrayLike]
-    ) -> NDArray[np.float64]:
-        return base + rates[0] * np.asarray(sums[0]) + rates[1] * np.asarray(sums[1]) + rates[2] * np.asarray(sums[2])
-
-    def _interpolate(
-        self, values: NDArray[np.float64], prefill_tokens: ArrayLike, decode_requests: ArrayLike
-    ) -> NDArray[np.float64]:
-        total = np.asarray(prefill_tokens, dtype=np.float64) + np.asarray(decode_requests) * self.tokens_per_decode
-        inside = np.interp(total, self.tokens, values)
+    def _interpolate(self, values: Array, tokens: Numbers) -> Array:
+        inside = np.interp(tokens, self.tokens, values)
         if self.tokens.size == 1:
             return np.asarray(inside)
         slope = (values[-1] - values[-2]) / (self.tokens[-1] - self.tokens[-2])
-        return np.asarray(inside + slope * np.maximum(total - self.tokens[-1], 0.0))
+        return np.asarray(inside + slope * np.maximum(tokens - self.tokens[-1], 0.0))
 
-    def dense(self, last: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def dense(self, last: int) -> tuple[Array, Array]:
         """base_s [s] and base_j [J] at every token count 0 ... last, for look-up without interpolation."""
-        grid = np.arange(last + 1)
-        return self._interpolate(self.base_s, grid, 0), self._interpolate(self.base_j, grid, 0)
+        grid = np.arange(last + 1.0)
+        return self._interpolate(self.base_s, grid), self._interpolate(self.base_j, grid)
 
     def scaled(self, factor: float) -> StepTable:
         """The same table on hardware that takes `factor` times as long [-] for everything, at the same energy."""

@@ -131,5 +131,3 @@ class Recording:
     steps: int = 0
     steps_from_s: float = 0.0
     sample_s: float = 0.0625
-
-

@@ -9,7 +9,7 @@ import numpy as np
 from suanli.serving import fast_cluster
 from suanli.serving.fast_state import world
 from suanli.serving.kernel import compiled
-from suanli.serving.outcome import Outcome
+from suanli.serving.outcome import RECORD, TOTALS, Outcome
 
 if TYPE_CHECKING:
     from suanli.serving.setup import Setup
@@ -23,12 +23,12 @@ def run_fast(setup: Setup) -> Outcome:
     compiled(_ENTRY)(state)
     logged = state.ranks["logged"]
     return Outcome(
-        records=state.records,
-        totals=state.totals,
+        records=state.jobs[list(RECORD.names or ())],
+        totals=state.ranks[list(TOTALS.names or ())],
         series=state.series,
         sample_s=float(state.ranks["sample_s"].max()),
         itl_counts=state.itl_counts,
         itl_max_s=float(state.ranks["itl_max_s"].max()),
         steps=np.concatenate([steps[:count] for steps, count in zip(state.steps, logged, strict=True)]),
-        end_s=float(state.driver["now_s"][0]),
+        end_s=float(state.main["now_s"][0]),
     )

@@ -18,7 +18,7 @@ def available(w: World, r: int) -> int:
 
 @kernel
 def _set_next(w: World, r: int, node: int, target: int) -> None:
-    shared = w.params[0].shared_blocks
+    shared = w.main[0].shared_blocks
     if node < shared:
         w.blocks[r, node].next = target
     else:
@@ -27,7 +27,7 @@ def _set_next(w: World, r: int, node: int, target: int) -> None:
 
 @kernel
 def _set_prev(w: World, r: int, node: int, target: int) -> None:
-    shared = w.params[0].shared_blocks
+    shared = w.main[0].shared_blocks
     if node < shared:
         w.blocks[r, node].prev = target
     else:
@@ -50,7 +50,7 @@ def _append(w: World, r: int, node: int) -> None:
 @kernel
 def _unlink(w: World, r: int, node: int) -> None:
     rank = w.ranks[r]
-    shared = w.params[0].shared_blocks
+    shared = w.main[0].shared_blocks
     if node < shared:
         before, behind = w.blocks[r, node].prev, w.blocks[r, node].next
     else:
@@ -69,7 +69,7 @@ def _unlink(w: World, r: int, node: int) -> None:
 def _evict(w: World, r: int, wanted: int) -> None:
     """Forget the oldest idle hash block, or as many of the oldest run as `wanted` KV blocks need."""
     rank = w.ranks[r]
-    size, shared, node = w.params[0].block_kv, w.params[0].shared_blocks, rank.lru_head
+    size, shared, node = w.main[0].block_kv, w.main[0].shared_blocks, rank.lru_head
     gone = 1
     if node < shared:
         w.blocks[r, node].pins = NONE
@@ -96,7 +96,7 @@ def take(w: World, r: int, blocks: int) -> None:
 @kernel
 def hits(w: World, r: int, i: int) -> int:
     """Leading hash blocks of a prompt that are cached."""
-    first, last = w.chain_start[i], w.chain_start[i + 1]
+    first, last = w.jobs[i].first_id, w.jobs[i].first_id + w.jobs[i].shared
     for position in range(first, last):
         if w.blocks[r, w.chain[position]].pins == NONE:
             return int(position - first)
@@ -106,7 +106,7 @@ def hits(w: World, r: int, i: int) -> int:
 @kernel
 def idle_among(w: World, r: int, i: int, found: int) -> int:
     """How many of the first `found` hash blocks of a prompt are idle."""
-    first, last = w.chain_start[i], w.chain_start[i + 1]
+    first, last = w.jobs[i].first_id, w.jobs[i].first_id + w.jobs[i].shared
     idle = 0
     for position in range(first, min(first + found, last)):
         idle += w.blocks[r, w.chain[position]].pins == 0
@@ -118,7 +118,7 @@ def _pin(w: World, r: int, block: int) -> None:
     entry = w.blocks[r, block]
     if entry.pins == 0:
         _unlink(w, r, block)
-        w.ranks[r].idle_kv -= w.params[0].block_kv
+        w.ranks[r].idle_kv -= w.main[0].block_kv
     entry.pins += 1
 
 
@@ -126,12 +126,12 @@ def _pin(w: World, r: int, block: int) -> None:
 def pin(w: World, r: int, i: int, found: int) -> None:
     """Use the first `found` hash blocks of a prompt, which are cached."""
     job = w.jobs[i]
-    first, last = w.chain_start[i], w.chain_start[i + 1]
+    first, last = w.jobs[i].first_id, w.jobs[i].first_id + w.jobs[i].shared
     for position in range(first, min(first + found, last)):
         _pin(w, r, w.chain[position])
     if job.cached_run > 0:
-        _unlink(w, r, w.params[0].shared_blocks + i)
-        w.ranks[r].idle_kv -= w.params[0].block_kv * job.cached_run
+        _unlink(w, r, w.main[0].shared_blocks + i)
+        w.ranks[r].idle_kv -= w.main[0].block_kv * job.cached_run
         job.cached_run = 0
     job.pinned = found
 
@@ -139,9 +139,9 @@ def pin(w: World, r: int, i: int, found: int) -> None:
 @kernel
 def publish(w: World, r: int, i: int) -> None:
     """Turn the hash blocks that a prompt has filled into cached ones; duplicates are given back."""
-    p, job = w.params[0], w.jobs[i]
-    first, last = w.chain_start[i], w.chain_start[i + 1]
-    while job.pinned < w.full[i] and (job.pinned + 1) * p.hash_tokens <= job.tokens:
+    p, job = w.main[0], w.jobs[i]
+    first, last = w.jobs[i].first_id, w.jobs[i].first_id + w.jobs[i].shared
+    while job.pinned < job.full and (job.pinned + 1) * p.hash_tokens <= job.tokens:
         position = first + job.pinned
         if position < last:
             entry = w.blocks[r, w.chain[position]]
@@ -152,15 +152,15 @@ def publish(w: World, r: int, i: int) -> None:
                 w.ranks[r].free += p.block_kv
             job.pinned += 1
         else:
-            job.pinned = min(w.full[i], job.tokens // p.hash_tokens)
+            job.pinned = min(job.full, job.tokens // p.hash_tokens)
 
 
 @kernel
 def release(w: World, r: int, i: int, blocks: int) -> None:
     """Free the `blocks` KV blocks of a request; its hash blocks become idle when nobody else uses them."""
-    p, rank, job = w.params[0], w.ranks[r], w.jobs[i]
+    p, rank, job = w.main[0], w.ranks[r], w.jobs[i]
     rank.free += blocks - job.pinned * p.block_kv
-    first, last = w.chain_start[i], w.chain_start[i + 1]
+    first, last = w.jobs[i].first_id, w.jobs[i].first_id + w.jobs[i].shared
     own = job.pinned - (last - first)
     if own > 0:
         job.cached_run = own

@@ -5,7 +5,7 @@ from __future__ import annotations
 from suanli.serving.cost import step_joules
 from suanli.serving.fast_state import World
 from suanli.serving.kernel import kernel
-from suanli.serving.outcome import BINS, ITL_BINS, ITL_FIRST, ITL_SHIFT, SERIES
+from suanli.serving.outcome import BINS, SERIES, itl_bin
 
 COLUMNS = len(SERIES)
 
@@ -13,11 +13,8 @@ COLUMNS = len(SERIES)
 @kernel
 def gaps(w: World, r: int, gap: float, count: int) -> None:
     """Book `count` gaps of `gap` [s] between tokens."""
-    w.bits[0] = gap
-    place = (w.bits_as_int[0] >> ITL_SHIFT) - ITL_FIRST
-    w.itl_counts[min(max(place, 0), ITL_BINS - 1)] += count
-    if gap > w.ranks[r].itl_max_s:
-        w.ranks[r].itl_max_s = gap
+    w.itl_counts[itl_bin(gap)] += count
+    w.ranks[r].itl_max_s = max(w.ranks[r].itl_max_s, gap)
 
 
 @kernel
@@ -33,7 +30,9 @@ def widen(w: World, r: int) -> None:
 
 
 @kernel
-def _sample(w: World, r: int, start: float, end: float, values: tuple[float, float, float, float, float, float]) -> None:
+def _sample(
+    w: World, r: int, start: float, end: float, values: tuple[float, float, float, float, float, float]
+) -> None:
     rank = w.ranks[r]
     while end >= rank.sample_s * BINS:
         widen(w, r)
@@ -52,10 +51,10 @@ def _sample(w: World, r: int, start: float, end: float, values: tuple[float, flo
 @kernel
 def _log(w: World, r: int, start: float, end: float, used: int) -> None:
     rank = w.ranks[r]
-    if rank.logged < w.steps.shape[1] and start >= w.params[0].steps_from_s:
+    if rank.logged < w.steps.shape[1] and start >= w.main[0].steps_from_s:
         step = w.steps[r, rank.logged]
         step.start_s, step.end_s, step.rank = start, end, r
-        step.prefill_tokens, step.prefill_requests = rank.prefill_tokens, rank.chunks
+        step.prefill_tokens, step.prefill_requests = rank.chunk_tokens, rank.chunks
         step.decode_requests, step.waiting, step.kv_blocks = rank.decodes, rank.waiting, used
         rank.logged += 1
 
@@ -63,19 +62,18 @@ def _log(w: World, r: int, start: float, end: float, used: int) -> None:
 @kernel
 def account(w: World, r: int, start: float, end: float, given: int) -> None:
     """Book the step that ends on a rank; its decode gave `given` tokens."""
-    p, rank, totals = w.params[0], w.ranks[r], w.totals[r]
-    prefill, decode = rank.prefill_tokens, p.query_tokens * rank.decodes
+    p, rank, totals = w.main[0], w.ranks[r], w.ranks[r]
+    prefill, decode = rank.chunk_tokens, p.query_tokens * rank.decodes
     seconds = end - start
     if prefill + decode == 0:
         totals.idle_step_s += seconds
         return
     kv_tokens = rank.sum_tokens + rank.decodes if rank.decodes > 0 else 0
     sequences = rank.chunks + rank.decodes
-    prefill_j, decode_j = step_joules(
-        p, w.base_j, seconds, (prefill, decode), sequences, 0.5 * rank.pairs_twice, kv_tokens
-    )
+    sums = (sequences, 0.5 * rank.pairs_twice, kv_tokens)
+    prefill_j, decode_j = step_joules(p, w.table[1], seconds, (prefill, decode), sums)
     for place in range(rank.chunks):
-        w.records[w.chunk_job[r, place]].energy_j += prefill_j * (w.chunk[r, place] / prefill)
+        w.jobs[w.slots[r, place].chunk_job].energy_j += prefill_j * (w.slots[r, place].chunk / prefill)
     if rank.decodes > 0:
         rank.decode_share_j += decode_j / rank.decodes
     used = p.kv_blocks - rank.free - rank.idle_kv
@@ -96,7 +94,7 @@ def account(w: World, r: int, start: float, end: float, given: int) -> None:
 @kernel
 def ended(w: World, i: int, now: float, status: int) -> None:
     """A request is over."""
-    record = w.records[i]
+    record = w.jobs[i]
     record.done_s, record.status, record.output_tokens = now, status, w.jobs[i].generated
 
 
@@ -105,9 +103,7 @@ def token(w: World, r: int, i: int, now: float) -> None:
     """The step that finished a prompt gave the request its first or next token."""
     job = w.jobs[i]
     if job.generated == 0:
-        w.records[i].first_token_s = now
+        w.jobs[i].first_token_s = now
     else:
         gaps(w, r, now - job.last_token_s, 1)
     job.last_token_s = now
-
-

@@ -29,9 +29,9 @@ FRACTION = (1 << ADVANCE_BITS) - 1
 def plan(w: World, r: int, now: float) -> None:
     """Decide what the next step of a rank does and take its memory."""
     rank = w.ranks[r]
-    rank.chunks = rank.prefill_tokens = rank.pairs_twice = 0
+    rank.chunks = rank.chunk_tokens = rank.pairs_twice = 0
     rank.decodes = rank.advance = rank.preempted = rank.blocked = 0
-    if w.params[0].scheduler == SGLANG:
+    if w.main[0].scheduler == SGLANG:
         _plan_prompts(w, r, now)
         if rank.chunks == 0:
             plan_decodes(w, r)
@@ -46,10 +46,10 @@ def plan(w: World, r: int, now: float) -> None:
 def decode_need(w: World, r: int) -> int:
     """KV blocks that the decoding requests need to advance."""
     rank = w.ranks[r]
-    size = w.params[0].block_tokens
+    size = w.main[0].block_tokens
     need = 0
     for step in range(rank.advance):
-        need += w.phases[r, (rank.count + step) % size]
+        need += w.slots[r, (rank.count + step) % size].phase
     return int(need)
 
 
@@ -57,7 +57,7 @@ def decode_need(w: World, r: int) -> int:
 def next_advance(w: World, r: int) -> None:
     """Tokens that decoding requests gain in the step being planned."""
     rank = w.ranks[r]
-    rank.advance_part += w.params[0].advance
+    rank.advance_part += w.main[0].advance
     rank.advance = rank.advance_part >> ADVANCE_BITS
     rank.advance_part &= FRACTION
 
@@ -81,7 +81,7 @@ def plan_decodes(w: World, r: int) -> None:
 
 @kernel
 def _plan_prompts(w: World, r: int, now: float) -> None:
-    p, rank = w.params[0], w.ranks[r]
+    p, rank = w.main[0], w.ranks[r]
     budget = p.token_budget - p.query_tokens * rank.decodes
     if rank.partial != NONE:
         budget -= _chunk(w, r, rank.partial, budget)
@@ -95,14 +95,14 @@ def _plan_prompts(w: World, r: int, now: float) -> None:
             rank.blocked = p.scheduler != SGLANG  # its reserve shrinks with every decode step
             return
         _admit(w, r, i, now)
-        reserve += (1.0 - _ratio(w, r)) * (w.output_tokens[i] - w.jobs[i].generated)
+        reserve += (1.0 - _ratio(w, r)) * (w.jobs[i].wanted - w.jobs[i].generated)
         budget -= _chunk(w, r, i, budget)
 
 
 @kernel
 def _chunk(w: World, r: int, i: int, budget: int) -> int:
     """Put the next chunk of a prompt into the step; returns its tokens, 0 when there is no room."""
-    p, rank, job = w.params[0], w.ranks[r], w.jobs[i]
+    p, rank, job = w.main[0], w.ranks[r], w.jobs[i]
     chunk = min(job.target - job.tokens, budget)
     finished = job.tokens + chunk == job.target
     need = max(blocks_of(w, job.tokens + chunk, p.spare if finished else 0) - job.blocks, 0)
@@ -114,9 +114,9 @@ def _chunk(w: World, r: int, i: int, budget: int) -> int:
     take(w, r, need)
     rank.promised -= need
     job.blocks += need
-    w.chunk_job[r, rank.chunks], w.chunk[r, rank.chunks] = i, chunk
+    w.slots[r, rank.chunks].chunk_job, w.slots[r, rank.chunks].chunk = i, chunk
     rank.chunks += 1
-    rank.prefill_tokens += chunk
+    rank.chunk_tokens += chunk
     rank.pairs_twice += chunk * (2 * job.tokens + chunk)
     job.tokens += chunk
     rank.partial = NONE if finished else i
@@ -126,35 +126,35 @@ def _chunk(w: World, r: int, i: int, budget: int) -> int:
 
 @kernel
 def _ratio(w: World, r: int) -> float:
-    rank, p = w.ranks[r], w.params[0]
-    return max(rank.ratio - p.ratio_decay * rank.ratio_steps, p.ratio_floor)
+    rank, p = w.ranks[r], w.main[0]
+    return float(max(rank.ratio - p.ratio_decay * rank.ratio_steps, p.ratio_floor))
 
 
 @kernel
 def _admissible(w: World, r: int, i: int, budget: int, reserve: float) -> bool:
-    p, rank, job = w.params[0], w.ranks[r], w.jobs[i]
+    p, rank, job = w.main[0], w.ranks[r], w.jobs[i]
     found = hits(w, r, i)
     room = available(w, r) - p.block_kv * idle_among(w, r, i, found)
     held = found * p.block_kv
     cached = min(found * p.hash_tokens, job.target - 1)
     missing = job.target - cached
-    if p.chunked_prefill == 0 and budget < missing and missing <= p.token_budget:
+    if p.chunked_prefill == 0 and budget < missing <= p.token_budget:
         return False
     if p.scheduler == TENSORRT_LLM:
-        return whole(w, i) - held <= room - rank.promised
+        return bool(whole(w, i) - held <= room - rank.promised)
     if p.scheduler == SGLANG:
-        unsaid = w.output_tokens[i] - job.generated
+        unsaid = w.jobs[i].wanted - job.generated
         wanted = max(job.target - held * p.block_tokens, 0) + unsaid + 2 * p.spare
-        return wanted <= room * p.block_tokens - _ratio(w, r) * rank.unsaid - reserve
+        return bool(wanted <= room * p.block_tokens - _ratio(w, r) * rank.unsaid - reserve)
     if rank.running > 0:
         room -= p.watermark_blocks
     tokens = job.target if p.admit_whole_prompt else min(cached + budget, job.target)
-    return blocks_of(w, tokens, p.spare if tokens == job.target else 0) - held <= room
+    return bool(blocks_of(w, tokens, p.spare if tokens == job.target else 0) - held <= room)
 
 
 @kernel
 def _admit(w: World, r: int, i: int, now: float) -> None:
-    p, rank, job = w.params[0], w.ranks[r], w.jobs[i]
+    p, rank, job = w.main[0], w.ranks[r], w.jobs[i]
     unlink(w, r, WAIT, i)
     rank.waiting -= 1
     rank.waiting_tokens -= job.target
@@ -168,8 +168,8 @@ def _admit(w: World, r: int, i: int, now: float) -> None:
     push_back(w, r, RUN, i)
     rank.running += 1
     rank.promised += whole(w, i) - job.blocks
-    rank.unsaid += w.output_tokens[i] - job.generated
-    record = w.records[i]
+    rank.unsaid += w.jobs[i].wanted - job.generated
+    record = w.jobs[i]
     if record.admitted_s != record.admitted_s:
         record.admitted_s = now
         record.cached_tokens = job.tokens
@@ -178,12 +178,12 @@ def _admit(w: World, r: int, i: int, now: float) -> None:
 @kernel
 def rank_seconds(w: World, r: int) -> float:
     """Duration of the planned step on a rank [s]; 0 when it is empty."""
-    p, rank = w.params[0], w.ranks[r]
-    tokens = rank.prefill_tokens + p.query_tokens * rank.decodes
+    p, rank = w.main[0], w.ranks[r]
+    tokens = rank.chunk_tokens + p.query_tokens * rank.decodes
     if tokens == 0:
         return 0.0
     kv_tokens = rank.sum_tokens + rank.decodes if rank.decodes > 0 else 0
-    return step_seconds(p, w.base_s, tokens, rank.chunks + rank.decodes, 0.5 * rank.pairs_twice, kv_tokens)
+    return step_seconds(p, w.table[0], tokens, rank.chunks + rank.decodes, 0.5 * rank.pairs_twice, kv_tokens)
 
 
 @kernel
@@ -191,7 +191,7 @@ def advance_decodes(w: World, r: int, end: float) -> None:
     """Every decoding request gets its tokens; none of them ends by it (those that do have left the heap)."""
     rank = w.ranks[r]
     for place in range(rank.fresh):
-        gaps(w, r, end - w.jobs[w.fresh[r, place]].last_token_s, 1)
+        gaps(w, r, end - w.jobs[w.slots[r, place].fresh].last_token_s, 1)
     if rank.decodes > rank.fresh:
         gaps(w, r, end - rank.last_decode_s, rank.decodes - rank.fresh)
     rank.fresh = 0
@@ -207,15 +207,15 @@ def advance_decodes(w: World, r: int, end: float) -> None:
 def _finish_prompts(w: World, r: int, end: float) -> None:
     rank = w.ranks[r]
     for place in range(rank.chunks):
-        i = w.chunk_job[r, place]
+        i = w.slots[r, place].chunk_job
         job = w.jobs[i]
         if job.tokens == job.target:
             token(w, r, i, end)
             job.generated += 1
             rank.unsaid -= 1
             job.decode_mark_j = rank.decode_share_j
-            if job.generated == w.output_tokens[i]:
-                w.ended[r, rank.ended] = i
+            if job.generated == w.jobs[i].wanted:
+                w.slots[r, rank.ended].ended = i
                 rank.ended += 1
             else:
                 join_decode(w, r, i)
@@ -229,17 +229,17 @@ def finish(w: World, r: int, start: float, end: float) -> None:
     surplus = 0
     if rank.decodes > 0:
         count = rank.count + rank.advance
-        while rank.heap > 0 and (w.heap_key[r, 0] >> KEY_BITS) <= count:
-            surplus += count - (w.heap_key[r, 0] >> KEY_BITS)
-            w.ended[r, rank.ended] = heap_pop(w, r)
+        while rank.heap > 0 and (w.slots[r, 0].end_key >> KEY_BITS) <= count:
+            surplus += count - (w.slots[r, 0].end_key >> KEY_BITS)
+            w.slots[r, rank.ended].ended = heap_pop(w, r)
             rank.ended += 1
     account(w, r, start, end, rank.advance * rank.decodes - surplus)
     if rank.decodes > 0:
         advance_decodes(w, r, end)
     _finish_prompts(w, r, end)
     for place in range(rank.ended):
-        leave(w, r, w.ended[r, place])
-        ended(w, w.ended[r, place], end, DONE)
+        leave(w, r, w.slots[r, place].ended)
+        ended(w, w.slots[r, place].ended, end, DONE)
     if rank.running + rank.waiting == 0:
-        rank.ratio, rank.ratio_steps = w.params[0].ratio_start, 0
-    rank.chunks = rank.prefill_tokens = rank.pairs_twice = rank.decodes = 0
+        rank.ratio, rank.ratio_steps = w.main[0].ratio_start, 0
+    rank.chunks = rank.chunk_tokens = rank.pairs_twice = rank.decodes = 0

@@ -12,6 +12,7 @@ from suanli.serving.fast_lists import RUN, WAIT, heap_push, heap_remove, push_ba
 from suanli.serving.fast_state import DECODING, NONE, OVER, WAITING, World
 from suanli.serving.kernel import kernel
 from suanli.serving.setup import RETRACT_STEPS
+from suanli.workload.requests import PRIORITIES
 
 SGLANG, TENSORRT_LLM = 1, 2  # positions in SCHEDULERS
 KEY_BITS = 32  # heap keys: decode count above, admission number below
@@ -20,14 +21,14 @@ KEY_BITS = 32  # heap keys: decode count above, admission number below
 @kernel
 def blocks_of(w: World, tokens: int, spare: int) -> int:
     """KV blocks for `tokens` and `spare` slots."""
-    size = w.params[0].block_tokens
+    size = w.main[0].block_tokens
     return int((tokens + spare + size - 1) // size)
 
 
 @kernel
 def whole(w: World, i: int) -> int:
     """KV blocks of a request when its last token is generated."""
-    return blocks_of(w, w.input_tokens[i] + w.output_tokens[i], 2 * w.params[0].spare)
+    return blocks_of(w, w.jobs[i].input_tokens + w.jobs[i].wanted, 2 * w.main[0].spare)
 
 
 @kernel
@@ -44,9 +45,9 @@ def generated(w: World, r: int, i: int) -> int:
 
 
 @kernel
-def _phase(w: World, r: int, i: int) -> int:
+def _phase(w: World, i: int) -> int:
     job = w.jobs[i]
-    return int((job.mark - job.tokens - w.params[0].spare) % w.params[0].block_tokens)
+    return int((job.mark - job.tokens - w.main[0].spare) % w.main[0].block_tokens)
 
 
 # --- entering and leaving ----------------------------------------------------------------------------------------
@@ -59,9 +60,9 @@ def join_decode(w: World, r: int, i: int) -> None:
     job.state, job.mark = DECODING, rank.count
     rank.decoding += 1
     rank.sum_tokens += job.tokens
-    w.phases[r, _phase(w, r, i)] += 1
-    heap_push(w, r, ((rank.count + w.output_tokens[i] - job.generated) << KEY_BITS) + job.order, i)
-    w.fresh[r, rank.fresh] = i
+    w.slots[r, _phase(w, i)].phase += 1
+    heap_push(w, r, ((rank.count + w.jobs[i].wanted - job.generated) << KEY_BITS) + job.order, i)
+    w.slots[r, rank.fresh].fresh = i
     rank.fresh += 1
 
 
@@ -69,21 +70,21 @@ def join_decode(w: World, r: int, i: int) -> None:
 def _leave_decode(w: World, r: int, i: int) -> int:
     """Undo `join_decode` but for the heap; returns the KV blocks that the request holds."""
     rank, job = w.ranks[r], w.jobs[i]
-    w.records[i].energy_j += rank.decode_share_j - job.decode_mark_j
-    w.phases[r, _phase(w, r, i)] -= 1
+    w.jobs[i].energy_j += rank.decode_share_j - job.decode_mark_j
+    w.slots[r, _phase(w, i)].phase -= 1
     length = job.tokens + gained(w, r, i)
     rank.decoding -= 1
     rank.sum_tokens -= length
     place = 0
-    while place < rank.fresh and w.fresh[r, place] != i:
+    while place < rank.fresh and w.slots[r, place].fresh != i:
         place += 1
     if place < rank.fresh:
         rank.fresh -= 1
-        w.fresh[r, place] = w.fresh[r, rank.fresh]
+        w.slots[r, place].fresh = w.slots[r, rank.fresh].fresh
     else:
         job.last_token_s = rank.last_decode_s
     job.generated += gained(w, r, i)
-    return blocks_of(w, length + rank.grown, w.params[0].spare)
+    return blocks_of(w, length + rank.grown, w.main[0].spare)
 
 
 @kernel
@@ -95,9 +96,9 @@ def leave(w: World, r: int, i: int) -> None:
         blocks = _leave_decode(w, r, i)
     if rank.partial == i:
         rank.partial = NONE
-    rank.unsaid -= w.output_tokens[i] - job.generated
+    rank.unsaid -= w.jobs[i].wanted - job.generated
     rank.promised -= whole(w, i) - blocks
-    job.generated = min(job.generated, w.output_tokens[i])
+    job.generated = min(job.generated, w.jobs[i].wanted)
     release(w, r, i, blocks)
     unlink(w, r, RUN, i)
     rank.running -= 1
@@ -123,12 +124,12 @@ def enqueue(w: World, r: int, i: int, front: bool) -> None:
 def _retracted_ratio(w: World, r: int) -> float:
     """SGLang's new share of outstanding output after a retraction."""
     said = outputs = count = 0
-    for line in range(w.heads.shape[2]):
-        i = w.heads[r, RUN, line]
+    for line in range(PRIORITIES):
+        i = w.slots[r, RUN + line].head
         while i != NONE:
             if w.jobs[i].state == DECODING:
                 said += generated(w, r, i)
-                outputs += w.output_tokens[i]
+                outputs += w.jobs[i].wanted
                 count += 1
             i = w.jobs[i].next
     return min((said + RETRACT_STEPS * count) / (outputs + 1.0), 1.0)
@@ -141,11 +142,11 @@ def preempt(w: World, r: int, i: int) -> None:
     if job.state == DECODING:
         heap_remove(w, r, i)
     leave(w, r, i)
-    job.target = w.input_tokens[i] + job.generated
+    job.target = w.jobs[i].input_tokens + job.generated
     rank.preempted = 1
-    w.records[i].preemptions += 1
-    w.totals[r].preemptions += 1
-    sglang = w.params[0].scheduler == SGLANG
+    w.jobs[i].preemptions += 1
+    w.ranks[r].preemptions += 1
+    sglang = w.main[0].scheduler == SGLANG
     enqueue(w, r, i, not sglang)
     if sglang:
         rank.ratio = _retracted_ratio(w, r)
@@ -155,13 +156,13 @@ def preempt(w: World, r: int, i: int) -> None:
 @kernel
 def victim(w: World, r: int) -> int:
     """Who must go: the last admitted one of the least urgent class; SGLang: the one that generated least."""
-    if w.params[0].scheduler != SGLANG:
-        for line in range(w.tails.shape[2] - 1, -1, -1):
-            if w.tails[r, RUN, line] != NONE:
-                return int(w.tails[r, RUN, line])
+    if w.main[0].scheduler != SGLANG:
+        for line in range(PRIORITIES - 1, -1, -1):
+            if w.slots[r, RUN + line].tail != NONE:
+                return int(w.slots[r, RUN + line].tail)
     best = NONE
-    for line in range(w.heads.shape[2]):
-        i = w.heads[r, RUN, line]
+    for line in range(PRIORITIES):
+        i = w.slots[r, RUN + line].head
         while i != NONE:
             if w.jobs[i].state == DECODING and (best == NONE or _goes_before(w, r, i, best)):
                 best = i
@@ -171,5 +172,5 @@ def victim(w: World, r: int) -> int:
 
 @kernel
 def _goes_before(w: World, r: int, i: int, other: int) -> bool:
-    mine = (generated(w, r, i), -w.input_tokens[i], -w.jobs[i].order)
-    return mine < (generated(w, r, other), -w.input_tokens[other], -w.jobs[other].order)
+    mine = (generated(w, r, i), -w.jobs[i].input_tokens, -w.jobs[i].order)
+    return mine < (generated(w, r, other), -w.jobs[other].input_tokens, -w.jobs[other].order)

@@ -1,4 +1,7 @@
-"""State of the compiled core: flat arrays of records, so that one compiled signature serves every simulation."""
+"""State of the compiled core: few flat arrays of records, so that one compiled signature serves every simulation.
+
+The number of arrays matters: every compiled function takes all of them, and the time to compile grows with it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,13 @@ NONE = -1
 NEVER = np.inf
 WAITING, PREFILLING, DECODING, OVER = range(4)
 
-PARAMS = np.dtype(
+TABLE_FIELDS = (
+    *("per_request_s", "per_pair_s", "per_kv_token_s", "host_s", "host_per_request_s", "overlapped", "idle_w"),
+    *("per_request_j", "per_pair_j", "per_kv_token_j"),
+)
+
+# One record: what is fixed, and the clients' side of the state.
+MAIN = np.dtype(
     [
         ("kv_blocks", "i8"),
         ("block_tokens", "i8"),
@@ -27,7 +36,6 @@ PARAMS = np.dtype(
         ("token_budget", "i8"),
         ("scheduler", "i8"),  # position in SCHEDULERS
         ("router", "i8"),  # position in ROUTERS
-        ("priority", "i8"),
         ("admit_whole_prompt", "i8"),
         ("watermark_blocks", "i8"),
         ("chunked_prefill", "i8"),
@@ -44,23 +52,28 @@ PARAMS = np.dtype(
         ("ratio_floor", "f8"),
         ("ratio_decay", "f8"),
         ("steps_from_s", "f8"),
-        ("per_request_s", "f8"),
-        ("per_pair_s", "f8"),
-        ("per_kv_token_s", "f8"),
-        ("host_s", "f8"),
-        ("host_per_request_s", "f8"),
-        ("overlapped", "i8"),
-        ("idle_w", "f8"),
-        ("per_request_j", "f8"),
-        ("per_pair_j", "f8"),
-        ("per_kv_token_j", "f8"),
+        *((name, "f8") for name in TABLE_FIELDS),
+        ("stream", "i8"),  # next request of the trace
+        ("sent", "i8"),  # size of the heap of requests on their way
+        ("turn", "i8"),  # round robin
+        ("now_s", "f8"),
     ],
     align=True,
 )
-TABLE_FIELDS = PARAMS.names[PARAMS.names.index("per_request_s") :] if PARAMS.names else ()
 
 JOB = np.dtype(
     [
+        *((name, RECORD[name].str) for name in RECORD.names or ()),
+        ("due_s", "f8"),  # earliest arrival
+        ("think_s", "f8"),
+        ("wanted", "i4"),  # output tokens asked for
+        ("session", "i4"),
+        ("follows", "i4"),  # 1 when another request must end first
+        ("first_follower", "i4"),
+        ("next_follower", "i4"),
+        ("full", "i4"),  # hash blocks that the prompt fills
+        ("shared", "i4"),  # leading hash blocks that other requests hold too; their numbers are chain[first_id ...]
+        ("first_id", "i8"),
         ("target", "i4"),
         ("tokens", "i4"),  # KV length; of a decoding request as of the decode count `mark`
         ("generated", "i4"),  # likewise
@@ -71,8 +84,8 @@ JOB = np.dtype(
         ("next", "i4"),
         ("lru_prev", "i4"),
         ("lru_next", "i4"),
-        ("line", "i1"),  # class
-        ("state", "i1"),
+        ("line", "i4"),  # class
+        ("state", "i4"),
         ("mark", "i8"),
         ("order", "i8"),
         ("last_token_s", "f8"),
@@ -83,6 +96,9 @@ JOB = np.dtype(
 
 RANK = np.dtype(
     [
+        *((name, TOTALS[name].str) for name in TOTALS.names or ()),
+        ("start_s", "f8"),  # of the step in progress; of the group, in its first rank
+        ("end_s", "f8"),
         ("free", "i8"),
         ("idle_kv", "i8"),  # KV blocks of idle cached hash blocks
         ("lru_head", "i8"),
@@ -103,7 +119,7 @@ RANK = np.dtype(
         ("heap", "i8"),
         ("fresh", "i8"),  # requests that join the decode batch with the next decode step
         ("chunks", "i8"),
-        ("prefill_tokens", "i8"),
+        ("chunk_tokens", "i8"),
         ("pairs_twice", "i8"),
         ("decodes", "i8"),  # sequences that decode in this step
         ("advance", "i8"),
@@ -120,64 +136,51 @@ RANK = np.dtype(
     align=True,
 )
 
-GROUP = np.dtype([("start_s", "f8"), ("end_s", "f8")], align=True)
-
-DRIVER = np.dtype([("stream", "i8"), ("sent", "i8"), ("line", "i8"), ("turn", "i8"), ("now_s", "f8")], align=True)
+# Per rank a table of slots: several short lists side by side.
+SLOT = np.dtype(
+    [
+        ("end_key", "i8"),  # heap of decoding requests: decode count at their end, admission number
+        ("end_job", "i4"),
+        ("phase", "i4"),  # decoding requests by position inside a KV block
+        ("fresh", "i4"),
+        ("chunk_job", "i4"),
+        ("chunk", "i4"),
+        ("ended", "i4"),
+        ("head", "i4"),  # waiting requests by class, then running requests by class
+        ("tail", "i4"),
+    ],
+    align=True,
+)
 
 BLOCK = np.dtype([("pins", "i4"), ("prev", "i4"), ("next", "i4")], align=True)  # pins -1: not cached
 
+SENT = np.dtype([("at_s", "f8"), ("job", "i8")], align=True)
+
 
 class World(NamedTuple):
-    """Everything that the compiled functions see. First index of two-dimensional arrays: rank."""
+    """Everything that the compiled functions see. First index of arrays with several: rank."""
 
-    params: NDArray[Any]
-    base_s: NDArray[np.float64]
-    base_j: NDArray[np.float64]
-    input_tokens: NDArray[np.int32]
-    output_tokens: NDArray[np.int32]
-    arrival_s: NDArray[np.float64]
-    think_s: NDArray[np.float64]
-    session: NDArray[np.int32]
-    stream: NDArray[np.int32]  # requests that follow no other one
-    follow_start: NDArray[np.int64]
-    follow: NDArray[np.int32]
-    full: NDArray[np.int32]
-    chain_start: NDArray[np.int64]
-    chain: NDArray[np.int32]
-    driver: NDArray[Any]
-    groups: NDArray[Any]
-    ranks: NDArray[Any]
+    main: NDArray[Any]
+    table: NDArray[np.float64]  # seconds and joules at every token count
     jobs: NDArray[Any]
-    records: NDArray[Any]
+    ranks: NDArray[Any]
+    slots: NDArray[Any]
+    chain: NDArray[np.int32]
     blocks: NDArray[Any]
-    phases: NDArray[np.int32]  # decoding requests by position inside a KV block
-    heap_key: NDArray[np.int64]  # end of decoding requests: decode count, admission number
-    heap_job: NDArray[np.int32]
-    fresh: NDArray[np.int32]
-    chunk_job: NDArray[np.int32]
-    chunk: NDArray[np.int32]
-    ended: NDArray[np.int32]
-    heads: NDArray[np.int32]  # (rank, waiting or running, class)
-    tails: NDArray[np.int32]
-    sent_s: NDArray[np.float64]  # heap of requests on their way
-    sent_job: NDArray[np.int32]
-    totals: NDArray[Any]
+    sent: NDArray[Any]  # heap of requests on their way
     series: NDArray[np.float64]
     itl_counts: NDArray[np.int64]
     steps: NDArray[Any]
-    bits: NDArray[np.float64]  # one number, seen as float and as int
-    bits_as_int: NDArray[np.int64]
 
 
-def _params(setup: Setup) -> NDArray[Any]:
+def _main(setup: Setup) -> NDArray[Any]:
     engine, cluster, chains = setup.engine, setup.cluster, setup.chains
-    params = np.zeros(1, dtype=PARAMS)
+    main = np.zeros(1, dtype=MAIN)
     values = {
         **{name: getattr(setup.table, name) for name in TABLE_FIELDS},
         **{name: getattr(engine, name) for name in ("kv_blocks", "block_tokens", "max_num_seqs", "token_budget")},
         "scheduler": SCHEDULERS.index(engine.scheduler),
         "router": ROUTERS.index(cluster.router),
-        "priority": engine.policy == "priority",
         "admit_whole_prompt": engine.admit_whole_prompt,
         "watermark_blocks": int(engine.watermark * engine.kv_blocks),
         "chunked_prefill": engine.chunked_prefill,
@@ -196,12 +199,13 @@ def _params(setup: Setup) -> NDArray[Any]:
         "steps_from_s": setup.recording.steps_from_s,
     }
     for name, value in values.items():
-        params[name] = value
-    return params
+        main[name] = value
+    return main
 
 
 def _ranks(setup: Setup) -> NDArray[Any]:
     ranks = np.zeros(setup.ranks, dtype=RANK)
+    ranks["end_s"] = NEVER
     ranks["free"] = setup.engine.kv_blocks
     ranks["ratio"] = setup.ratio[0]
     ranks["sample_s"] = setup.recording.sample_s
@@ -210,85 +214,53 @@ def _ranks(setup: Setup) -> NDArray[Any]:
     return ranks
 
 
-def _followers(setup: Setup) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32]]:
-    """Requests that follow none, and the followers of each request as offsets and numbers."""
-    after = setup.requests.after
-    if not np.any(after >= 0):
-        return np.arange(after.size, dtype=np.int32), np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32)
+def _link_followers(jobs: NDArray[Any], after: NDArray[np.int32]) -> None:
+    """Followers of each request as a list in order of their number."""
+    jobs["first_follower"] = jobs["next_follower"] = NONE
     later = np.flatnonzero(after >= 0)
-    start = np.zeros(after.size + 1, dtype=np.int64)
-    np.cumsum(np.bincount(after[later], minlength=after.size), out=start[1:])
+    if later.size == 0:
+        return
+    jobs["follows"][later] = 1
     order = later[np.argsort(after[later], kind="stable")]
-    return np.flatnonzero(after < 0).astype(np.int32), start, order.astype(np.int32)
-
-
-def _records(setup: Setup) -> NDArray[Any]:
-    records = np.zeros(len(setup.requests), dtype=RECORD)
-    for name in ("arrival_s", "admitted_s", "first_token_s", "done_s"):
-        records[name] = np.nan
-    records["input_tokens"] = setup.requests.input_tokens
-    records["rank"] = NONE
-    return records
+    before = after[order]
+    new = np.diff(before, prepend=NONE) != 0
+    jobs["first_follower"][before[new]] = order[new]
+    jobs["next_follower"][order[:-1][~new[1:]]] = order[1:][~new[1:]]
 
 
 def _jobs(setup: Setup) -> NDArray[Any]:
-    jobs = np.zeros(len(setup.requests), dtype=JOB)
-    jobs["target"] = setup.requests.input_tokens
+    requests, chains = setup.requests, setup.chains
+    jobs = np.zeros(len(requests), dtype=JOB)
+    for name in ("arrival_s", "admitted_s", "first_token_s", "done_s"):
+        jobs[name] = np.nan
+    jobs["rank"] = NONE
+    jobs["due_s"], jobs["think_s"] = requests.arrival_s, requests.think_s
+    jobs["input_tokens"] = jobs["target"] = requests.input_tokens
+    jobs["wanted"], jobs["session"] = requests.output_tokens, requests.session
+    jobs["full"], jobs["first_id"], jobs["shared"] = chains.full, chains.start[:-1], np.diff(chains.start)
     if setup.engine.policy == "priority":
-        jobs["line"] = setup.requests.priority
+        jobs["line"] = requests.priority
+    _link_followers(jobs, requests.after)
     return jobs
-
-
-def _blocks(setup: Setup) -> NDArray[Any]:
-    blocks = np.zeros((setup.ranks, max(setup.chains.count, 1)), dtype=BLOCK)
-    blocks["pins"] = NONE
-    return blocks
 
 
 def world(setup: Setup) -> World:
     """Fresh state at time 0."""
-    ranks, seqs = setup.ranks, setup.engine.max_num_seqs
-    stream, follow_start, follow = _followers(setup)
-    groups = np.zeros(setup.cluster.replicas, dtype=GROUP)
-    groups["end_s"] = NEVER
-    sent = len(setup.requests) if setup.coupled else 1
-    bits = np.zeros(1)
+    ranks, engine = setup.ranks, setup.engine
+    slots = np.zeros((ranks, max(engine.max_num_seqs, engine.block_tokens, 2 * PRIORITIES)), dtype=SLOT)
+    slots["head"] = slots["tail"] = NONE
+    blocks = np.zeros((ranks, max(setup.chains.count, 1)), dtype=BLOCK)
+    blocks["pins"] = NONE
     return World(
-        params=_params(setup),
-        base_s=setup.base_s,
-        base_j=setup.base_j,
-        input_tokens=setup.requests.input_tokens,
-        output_tokens=setup.requests.output_tokens,
-        arrival_s=setup.requests.arrival_s,
-        think_s=setup.requests.think_s,
-        session=setup.requests.session,
-        stream=stream,
-        follow_start=follow_start,
-        follow=follow,
-        full=setup.chains.full,
-        chain_start=setup.chains.start,
-        chain=setup.chains.ids,
-        driver=np.zeros(1, dtype=DRIVER),
-        groups=groups,
-        ranks=_ranks(setup),
+        main=_main(setup),
+        table=np.stack([setup.base_s, setup.base_j]),
         jobs=_jobs(setup),
-        records=_records(setup),
-        blocks=_blocks(setup),
-        phases=np.zeros((ranks, setup.engine.block_tokens), dtype=np.int32),
-        heap_key=np.zeros((ranks, seqs), dtype=np.int64),
-        heap_job=np.zeros((ranks, seqs), dtype=np.int32),
-        fresh=np.zeros((ranks, seqs), dtype=np.int32),
-        chunk_job=np.zeros((ranks, seqs), dtype=np.int32),
-        chunk=np.zeros((ranks, seqs), dtype=np.int32),
-        ended=np.zeros((ranks, seqs), dtype=np.int32),
-        heads=np.full((ranks, 2, PRIORITIES), NONE, dtype=np.int32),
-        tails=np.full((ranks, 2, PRIORITIES), NONE, dtype=np.int32),
-        sent_s=np.zeros(sent),
-        sent_job=np.zeros(sent, dtype=np.int32),
-        totals=np.zeros(ranks, dtype=TOTALS),
+        ranks=_ranks(setup),
+        slots=slots,
+        chain=setup.chains.ids,
+        blocks=blocks,
+        sent=np.zeros(len(setup.requests) if setup.coupled else 1, dtype=SENT),
         series=np.zeros((ranks, BINS, len(SERIES))),
         itl_counts=np.zeros(ITL_BINS, dtype=np.int64),
         steps=np.zeros((ranks, setup.recording.steps), dtype=STEP),
-        bits=bits,
-        bits_as_int=bits.view(np.int64),
     )

@@ -5,10 +5,13 @@ Both cores fill the same arrays, so "the cores agree" means that these are equal
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from suanli.serving.kernel import kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,16 +71,25 @@ STEP = np.dtype(
 SERIES = ("busy_s", "energy_j", "prefill_tokens", "decode_tokens", "batch_s", "kv_block_s")
 BINS = 1024
 
-# The histogram of inter-token latencies has bins of equal ratio: the sign, exponent and first 7 bits of the mantissa of
-# a float64, so a bin is at most 1/128 = 0.8 % wide and its number costs no logarithm.
-ITL_SHIFT = 45
-ITL_FIRST = (1023 - 30) << 7  # 2**-30 s, about 1 ns
-ITL_BINS = 48 << 7  # up to 2**18 s
+# The histogram of inter-token latencies divides every factor of two into 128 equal bins, so a bin is at most 0.8 % wide
+# and its number costs no logarithm.
+ITL_PARTS = 128
+ITL_FIRST = -30  # binary exponent of the first bin: 2**-31 s, about 0.5 ns
+ITL_BINS = 48 * ITL_PARTS  # up to 2**17 s
+
+
+@kernel
+def itl_bin(gap: float) -> int:
+    """Histogram bin of a gap [s]; gaps outside the range go to the end bins."""
+    mantissa, exponent = math.frexp(gap)
+    place = (exponent - ITL_FIRST) * ITL_PARTS + int((mantissa - 0.5) * (2 * ITL_PARTS))
+    return min(max(place, 0), ITL_BINS - 1)
 
 
 def itl_edges() -> NDArray[np.float64]:
     """Lower edges of the histogram bins [s], and the upper edge of the last one; length ITL_BINS + 1."""
-    return (np.arange(ITL_FIRST, ITL_FIRST + ITL_BINS + 1, dtype=np.int64) << ITL_SHIFT).view(np.float64)
+    octave, part = np.divmod(np.arange(ITL_BINS + 1), ITL_PARTS)
+    return np.asarray(np.ldexp(0.5 + part / (2 * ITL_PARTS), octave + ITL_FIRST))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -48,10 +48,10 @@ def chains(requests: Requests, block_tokens: int, *, caching: bool) -> Chains:
             f"hash blocks of {prefixes.block_tokens} tokens are not a multiple of block_tokens {block_tokens}"
         )
     full = (requests.input_tokens // prefixes.block_tokens).astype(np.int32)
-    number, times = _numbered(prefixes.ids)
+    number, count = _numbered(prefixes.ids)
     offset = np.arange(prefixes.ids.size) - np.repeat(prefixes.start[:-1], np.diff(prefixes.start))
     filled = offset < np.repeat(full, np.diff(prefixes.start))
-    times = np.bincount(number[filled], minlength=times)
+    times = np.bincount(number[filled], minlength=count)
     shared = filled & (times[number] > 1)
     _check_prefix_hashes(prefixes.start, filled, shared)
     start = np.zeros(n + 1, dtype=np.int64)
@@ -80,9 +80,7 @@ def _numbered(ids: NDArray[np.integer]) -> tuple[NDArray[np.int32], int]:
     return inverse.astype(np.int32), int(unique.size)
 
 
-def _check_prefix_hashes(
-    start: NDArray[np.int64], filled: NDArray[np.bool_], shared: NDArray[np.bool_]
-) -> None:
+def _check_prefix_hashes(start: NDArray[np.int64], filled: NDArray[np.bool_], shared: NDArray[np.bool_]) -> None:
     """A block that two requests hold implies that they hold all blocks before it."""
     first = np.zeros(shared.size + 1, dtype=bool)
     first[start[:-1]] = True

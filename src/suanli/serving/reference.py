@@ -136,12 +136,12 @@ class Rank:
             budget -= self._chunk(job, budget)
         reserve = 0.0  # SGLang: output of requests admitted in this step counts fully
         while budget > 0 and not self.batch.preempted and len(self.running) < self.engine.max_num_seqs:
-            job = next(self.waiting_jobs(), None)
-            if job is None or not self._admissible(job, budget, reserve):
+            first = next(self.waiting_jobs(), None)
+            if first is None or not self._admissible(first, budget, reserve):
                 return
-            self._admit(job, now)
-            reserve += (1.0 - self._ratio()) * (job.output - job.generated)
-            budget -= self._chunk(job, budget)
+            self._admit(first, now)
+            reserve += (1.0 - self._ratio()) * (first.output - first.generated)
+            budget -= self._chunk(first, budget)
 
     def _chunk(self, job: Job, budget: int) -> int:
         """Put the next chunk of a prompt into the step; returns its tokens, 0 when there is no room."""
@@ -203,7 +203,12 @@ class Rank:
             return self.whole(job) - held <= room - promised
         if engine.scheduler == "sglang":
             outstanding = sum(other.output - other.generated for other in self.running)
-            wanted = max(job.target - held * engine.block_tokens, 0) + job.output - job.generated + 2 * engine.speculative_tokens
+            wanted = (
+                max(job.target - held * engine.block_tokens, 0)
+                + job.output
+                - job.generated
+                + 2 * engine.speculative_tokens
+            )
             return wanted <= room * engine.block_tokens - self._ratio() * outstanding - reserve
         if self.running:
             room -= int(engine.watermark * engine.kv_blocks)
@@ -302,10 +307,8 @@ class Rank:
         if prefill + decode == 0:
             self.meter.stalled(end - start)
             return
-        requests = len(batch.chunks) + len(batch.decodes)
-        joules = step_joules(
-            setup.table, setup.base_j, end - start, (prefill, decode), requests, 0.5 * batch.pairs_twice, batch.kv_tokens
-        )
+        sums = (len(batch.chunks) + len(batch.decodes), 0.5 * batch.pairs_twice, batch.kv_tokens)
+        joules = step_joules(setup.table, setup.base_j, end - start, (prefill, decode), sums)
         for job, chunk in batch.chunks:
             self.meter.charge(job, joules[0] * (chunk / prefill))
         if batch.decodes:

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from suanli.serving.outcome import BINS, DONE, ITL_BINS, ITL_FIRST, ITL_SHIFT, SERIES, STEP, TOTALS
+from suanli.serving.outcome import BINS, DONE, SERIES, STEP, TOTALS, itl_bin
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from suanli.serving.reference import Batch, Job
     from suanli.serving.setup import Setup
-
-
-def itl_bin(gap: float) -> int:
-    """Histogram bin of a gap [s]: exponent and leading mantissa bits; gaps outside the range go to the end bins."""
-    bits: int = struct.unpack("<q", struct.pack("<d", gap))[0]
-    return min(max((bits >> ITL_SHIFT) - ITL_FIRST, 0), ITL_BINS - 1)
 
 
 class Meter:

@@ -8,10 +8,10 @@ from suanli.serving.config import Cluster, EngineConfig, Recording
 from suanli.serving.fast import run_fast
 from suanli.serving.reference_cluster import ReferenceCluster
 from suanli.serving.setup import prepare
+from suanli.serving.summary import Result
 
 if TYPE_CHECKING:
     from suanli.mapping.step_table import StepTable
-    from suanli.serving.outcome import Outcome
     from suanli.workload.requests import Requests
 
 
@@ -22,10 +22,10 @@ def simulate(
     cluster: Cluster | None = None,
     recording: Recording | None = None,
     core: Literal["fast", "reference"] = "fast",
-) -> Outcome:
+) -> Result:
     """Serve `requests` on replicas of one engine whose steps cost what `timer` says.
 
     Deterministic: the same input gives the same output, bit for bit, from either core. Raises ConfigError.
     """
     setup = prepare(requests, timer, engine, cluster or Cluster(), recording or Recording())
-    return run_fast(setup) if core == "fast" else ReferenceCluster(setup).run()
+    return Result(setup, run_fast(setup) if core == "fast" else ReferenceCluster(setup).run())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -85,7 +85,7 @@ class Requests:
         """From anything array-like; scalars are spread over all requests. Raises RequestsError."""
         arrival = np.asarray(arrival_s, dtype=np.float64)
 
-        def spread(values: ArrayLike, dtype: type) -> NDArray[np.generic]:
+        def spread(values: ArrayLike, dtype: type) -> NDArray[Any]:
             array = np.asarray(values)
             if array.dtype.kind == "f" and dtype is not np.float64 and np.any(array != np.floor(array)):
                 raise RequestsError("token counts, classes and indices must be whole numbers")
