@@ -38,3 +38,10 @@ def _calibration(chip: str, architecture: str, engine: str, family: Efficiency) 
 def calibration_of(chip: Chip, engine: str, family: Efficiency) -> Calibration | None:
     """Lanes for a chip under an engine; None where nothing was measured on it or on its architecture."""
     return _calibration(chip.id, chip.compute.architecture, engine, family)
+
+
+def evidence_class(family: Efficiency, calibration: Calibration | None) -> str:
+    """What stands behind the operator times: lanes measured on this chip, or what its family file rests on."""
+    if calibration is not None and (calibration.kernels.own or calibration.kernels.others):
+        return "measured_operators"
+    return family.evidence

@@ -23,7 +23,7 @@ from suanli.search.evaluate import Evaluated, closed_rate, evaluate, offered_rat
 from suanli.search.excuses import any_fits, limit_excuse, slo_excuse
 from suanli.search.front import front_of
 from suanli.search.model import StudyModel, read_model
-from suanli.search.rank import ranked, sort_key
+from suanli.search.rank import ranked, sort_key, without_twins
 from suanli.search.records import Profiles, load_profiles
 from suanli.search.result import Deployment, Excuse, Plan
 from suanli.search.study import Study, StudyError
@@ -91,7 +91,7 @@ def plan(study: Study, *, catalog: Catalog | None = None, progress: Progress | N
     if progress:
         progress("pairs", len(systems), len(systems))
     found += _pairs(context, tables, costs)
-    order = ranked(found, study.objective)
+    order = ranked(without_twins(found), study.objective)
     used = {name for one in (*order, *others) for name in one.sources} | set(context.profile.sources())
     return Plan(
         study=study.model_dump(mode="json", exclude_none=True),

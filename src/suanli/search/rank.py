@@ -53,6 +53,19 @@ def ranked(deployments: Sequence[Deployment], objective: str) -> tuple[Deploymen
     return tuple(found)
 
 
+def without_twins(deployments: Sequence[Deployment]) -> list[Deployment]:
+    """One of those that differ only in the size of the system around the same chips; it names the others."""
+    found: dict[tuple[object, ...], Deployment] = {}
+    for one in deployments:
+        layout = tuple((pool.chip, pool.label, pool.instances, pool.chips_provisioned) for pool in one.pools)
+        numbers = tuple(f"{one.value(name):.3g}" for name in ("chips", "power_kw", "tpot_p50_ms", "max_request_s"))
+        money = f"{one.value('usd_per_mtok'):.3g}" if "usd_per_mtok" in one.metrics else ""
+        key = (layout, numbers, money)
+        first = found.get(key)
+        found[key] = one if first is None else replace(first, also_on=(*first.also_on, *one.systems))
+    return list(found.values())
+
+
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
     """Indices of the points that no other point beats in both coordinates (more is better), by falling first one."""
     order = sorted(range(len(points)), key=lambda index: (-points[index][0], -points[index][1]))

@@ -67,6 +67,7 @@ class Deployment:
     assumptions: tuple[str, ...]
     sources: tuple[str, ...]
     steps: tuple[StepAccount, ...] = ()  # one step of every pool, operator by operator
+    also_on: tuple[str, ...] = ()  # larger or smaller systems of the same chip with the same answer
     rank: int = 0
     tie_with_best: bool = False
     p_beats_best: float = 0.0
@@ -104,6 +105,7 @@ class Deployment:
             "name": self.name,
             "mode": self.mode,
             "systems": list(self.systems),
+            "also_on": list(self.also_on),
             "precision": self.precision,
             "kv_cache": self.kv_cache,
             "pools": [pool.to_dict() for pool in self.pools],

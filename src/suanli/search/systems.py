@@ -9,7 +9,7 @@ import numpy as np
 
 from suanli.catalog.schema import Chip, System
 from suanli.chip import Efficiency, efficiency_of
-from suanli.mapping.calibration import calibration_of
+from suanli.mapping.calibration import calibration_of, evidence_class
 from suanli.mapping.hardware import Bound, Hardware, hardware_of, missing_numbers
 from suanli.mapping.precision import precision_of
 from suanli.quantity import OPINION_KINDS, Quantity
@@ -99,11 +99,11 @@ def cited_sources(chip: Chip, system: System) -> tuple[str, ...]:
     return tuple(sorted({quantity.source for quantity in quantities}))
 
 
-def evidence_of(chip: Chip, system: System, efficiency: Efficiency) -> str:
-    """Class of evidence: the family's, or incomplete where a needed number is an estimate or a guess."""
+def evidence_of(chip: Chip, system: System, operators: str) -> str:
+    """Class of evidence: that of the operator times, or incomplete where a needed number is an estimate or a guess."""
     if any(quantity.kind in OPINION_KINDS for quantity in needed_quantities(chip, system)):
         return "datasheet_incomplete"
-    return efficiency.evidence
+    return operators
 
 
 def prepare(
@@ -137,7 +137,7 @@ def prepare(
         )
     except ValueError as error:
         return Excuse(system.id, str(error), "data")
-    evidence = evidence_of(chip, system, efficiency)
+    evidence = evidence_of(chip, system, evidence_class(efficiency, best.calibration))
     setting = Setting(graph, best, engine, precision, demand)
     return Ready(system, chip, setting, low, high, profiles.widths[evidence], evidence)
 
