@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         hint = f"did you mean '{near[0]}'?" if near else f"accepted: {', '.join(known)}"
         sys.stderr.write(f"error: unknown command '{name}'; {hint}\n")
         sys.exit(USAGE_ERROR)
+    sys.exit(0)
 
 
 def _help(known: Sequence[str]) -> str:
