@@ -1,6 +1,17 @@
 """Time of one collective or transfer: pure functions of sizes, ranks and links."""
 
 from suanli.fabric.collectives import all_gather_time, all_reduce_time, all_to_all_time, transfer_time
+from suanli.fabric.lane import CollectiveLane, CollectivePack, collectives_of
 from suanli.fabric.topology import Network, NetworkLevel
 
-__all__ = ["Network", "NetworkLevel", "all_gather_time", "all_reduce_time", "all_to_all_time", "transfer_time"]
+__all__ = [
+    "CollectiveLane",
+    "CollectivePack",
+    "Network",
+    "NetworkLevel",
+    "all_gather_time",
+    "all_reduce_time",
+    "all_to_all_time",
+    "collectives_of",
+    "transfer_time",
+]

@@ -1,4 +1,4 @@
-"""Collectives over the levels of a system, by closed forms (alpha-beta on each level).
+"""Collectives over the levels of a system: measured lanes where there are some, alpha-beta closed forms elsewhere.
 
 Vectorised: `ranks` and `size` are floats or arrays that broadcast. One chip needs no collective and costs nothing.
 """
@@ -10,7 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from suanli.fabric.topology import Network, exchange_slope, hops, reduction_bandwidth, split
+from suanli.fabric.lane import Collective
+from suanli.fabric.topology import Network, NetworkLevel, exchange_slope, hops, reduction_bandwidth, split
 
 Array = NDArray[np.float64]
 Real = float | Array
@@ -27,26 +28,43 @@ def _per_rank_count(ranks: Real, line: Callable[[int], tuple[float, ...]], colum
     return [table[column][count] for column in range(columns)]
 
 
+def _inside(network: Network, op: Collective, ranks: Real, size: Real) -> Array:
+    """Time of the part of a collective that runs inside the innermost level, from its measured lane [s]."""
+    lane = network.lane(op)
+    if lane is None:
+        return np.zeros(())
+    level = network.levels[0]
+    return lane.time(np.minimum(ranks, level.size), size, level.bandwidth)
+
+
+def _covered(network: Network, op: Collective) -> NetworkLevel | None:
+    """Level that a measured lane covers, which the closed form leaves out."""
+    return None if network.lane(op) is None else network.levels[0]
+
+
 def all_reduce_time(network: Network, ranks: Real, size: Real) -> Array:
     """Time of an all-reduce of `size` bytes on each of `ranks` chips [s]; nothing for one chip.
 
-    Two-shot (reduce-scatter and all-gather) or one-shot (everybody sends everything, half the hops), whichever is
-    faster. With in-network reduction a chip sends its array once and receives the sum once.
+    Closed form: two-shot (reduce-scatter and all-gather) or one-shot (everybody sends everything, half the hops),
+    whichever is faster. With in-network reduction a chip sends its array once and receives the sum once.
     """
+    covered = _covered(network, "all_reduce")
 
     def line(n: int) -> tuple[float, float, float, float]:
         latency, slope, direct, shrink = 0.0, 0.0, 0.0, 1.0
         for level, here in split(network, n):
-            bandwidth = reduction_bandwidth(level, here) * network.efficiency
-            factor = (here + 1.0) / here if level.in_network_reduction else 2.0 * (here - 1.0) / here
-            latency += level.latency * hops(level, here)
-            slope += min(factor, 2.0 * (here - 1.0) / here) / bandwidth * shrink
-            direct += (here - 1.0) / bandwidth
+            if level is not covered:
+                bandwidth = reduction_bandwidth(level, here) * network.efficiency
+                factor = (here + 1.0) / here if level.in_network_reduction else 2.0 * (here - 1.0) / here
+                latency += level.latency * hops(level, here)
+                slope += min(factor, 2.0 * (here - 1.0) / here) / bandwidth * shrink
+                direct += (here - 1.0) / bandwidth
             shrink /= here
-        return network.call_s, latency, slope, direct
+        return network.call_s * (covered is None), latency, slope, direct
 
     call, latency, slope, direct = _per_rank_count(ranks, line, 4)
-    return np.asarray(call + np.minimum(2.0 * latency + slope * size, latency + direct * size))
+    form = call + np.minimum(2.0 * latency + slope * size, latency + direct * size)
+    return np.asarray(form + _inside(network, "all_reduce", ranks, size))
 
 
 def all_gather_time(network: Network, ranks: Real, size: Real) -> Array:
@@ -54,17 +72,19 @@ def all_gather_time(network: Network, ranks: Real, size: Real) -> Array:
 
     Outer levels move the small pieces first, the innermost level the whole array.
     """
+    covered = _covered(network, "all_gather")
 
     def line(n: int) -> tuple[float, float]:
-        fixed, slope, inside = network.call_s, 0.0, 1.0
+        fixed, slope, inside = network.call_s * (covered is None), 0.0, 1.0
         for level, here in split(network, n):
-            fixed += level.latency * hops(level, here)
-            slope += (here - 1.0) / here / inside / (reduction_bandwidth(level, here) * network.efficiency)
+            if level is not covered:
+                fixed += level.latency * hops(level, here)
+                slope += (here - 1.0) / here / inside / (reduction_bandwidth(level, here) * network.efficiency)
             inside *= here
         return fixed, slope
 
     fixed, slope = _per_rank_count(ranks, line, 2)
-    return np.asarray(fixed + slope * size)
+    return np.asarray(fixed + slope * size + _inside(network, "all_gather", ranks, size))
 
 
 def all_to_all_time(network: Network, ranks: Real, size: Real) -> Array:
@@ -72,17 +92,20 @@ def all_to_all_time(network: Network, ranks: Real, size: Real) -> Array:
 
     `size` includes the part that a chip keeps. The slowest level bounds it.
     """
+    covered = _covered(network, "all_to_all")
 
-    def line(n: int) -> tuple[float, float]:
-        fixed, slowest, inside = network.call_s, 0.0, 1.0
+    def line(n: int) -> tuple[float, float, float]:
+        fixed, slowest, inside = network.call_s * (covered is None), 0.0, 1.0
         for level, here in split(network, n):
             inside *= here
-            fixed += level.latency * hops(level, here)
-            slowest = max(slowest, min(inside / n, 1.0) * exchange_slope(level, here) / network.efficiency)
-        return fixed, slowest
+            if level is not covered:
+                fixed += level.latency * hops(level, here)
+                slowest = max(slowest, min(inside / n, 1.0) * exchange_slope(level, here) / network.efficiency)
+        return fixed, slowest, min(network.levels[0].size / n, 1.0)
 
-    fixed, slope = _per_rank_count(ranks, line, 2)
-    return np.asarray(fixed + slope * size)
+    fixed, slope, share = _per_rank_count(ranks, line, 3)
+    inside = _inside(network, "all_to_all", ranks, share * np.asarray(size))
+    return np.asarray(np.maximum(fixed + slope * size, inside) + np.minimum(fixed, inside))
 
 
 def transfer_time(bandwidth: Real, latency: Real, size: Real) -> Array:

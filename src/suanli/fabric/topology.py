@@ -9,7 +9,10 @@ docs/theory/torus.md). They are checked against linear programs on small tori in
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from suanli.fabric.lane import Collective, CollectiveLane
 
 GRIDS = ("torus", "twisted_torus", "mesh")
 
@@ -33,16 +36,26 @@ class NetworkLevel:
 
 @dataclass(frozen=True)
 class Network:
-    """Levels from the inside out, share of bandwidth that large messages reach, fixed cost of a call [s]."""
+    """Levels from the inside out, share of bandwidth that large messages reach, fixed cost of a call [s].
+
+    `lanes` are measured collectives inside the innermost level when that is a switch; they replace its closed form.
+    """
 
     levels: tuple[NetworkLevel, ...]
     efficiency: float
     call_s: float
+    lanes: Mapping[Collective, CollectiveLane] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
         """Chips joined by all levels [-]."""
         return math.prod(level.size for level in self.levels)
+
+    def lane(self, op: Collective) -> CollectiveLane | None:
+        """Measured collective of the innermost level, if it has one and is a switch."""
+        if self.levels and self.levels[0].topology == "switch":
+            return self.lanes.get(op)
+        return None
 
 
 def group_box(ranks: int, dims: tuple[int, ...]) -> tuple[int, ...]:

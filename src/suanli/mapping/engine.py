@@ -7,8 +7,10 @@ version on. A profile only names what differs; `Engine.profiled` lays it over th
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Literal
 
+from suanli.catalog.files import read_yaml
 from suanli.catalog.schema import Identifier, Record
 from suanli.quantity import Bytes, Number, Quantity, Seconds
 
@@ -51,6 +53,7 @@ class Engine(Record):
     schema_version: Literal[1]
     id: Identifier
     name: str
+    kernels: str | None = None  # engine whose measured kernels it runs, where it is not its own
     scheduler: Literal["mixed", "prefill_first"]
     token_budget: Number  # tokens per step
     max_requests: Number  # sequences per step and engine instance
@@ -68,10 +71,16 @@ class Engine(Record):
     first_token_s: Seconds  # API, tokenizer and first-response path per request, unloaded
     frontend_s: Seconds  # serial front-end time per request
     poll_steps: Number  # decode steps between two looks at the queue of new requests; 1: every step
+    handover_steps: Number  # decode steps from the arrival of a cache by transfer to the first token
     acceptance: Number  # probability that a drafted token is accepted, given that all before it were
     expert_skew: Number  # extra load of the busiest expert group over the mean
     profiles: tuple[Profile, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def lanes(self) -> str:
+        """Id under which its kernels were measured."""
+        return self.kernels or self.id
 
     def factors(self) -> dict[str, float]:
         """Factor on the time of each part of a step [-]; parts that are not named have none."""
@@ -105,3 +114,24 @@ def version_key(version: str) -> tuple[int, ...] | None:
     """Leading numbers of a version, None when it has none: "0.5.12.post1" -> (0, 5, 12)."""
     found = re.match(r"v?(\d+(?:\.\d+)*)", version)
     return tuple(int(part) for part in found[1].split(".")) if found else None
+
+
+class FittedProfiles(Record):
+    """Profiles of one engine that a fit has written."""
+
+    schema_version: Literal[1]
+    engine: Identifier
+    profiles: tuple[Profile, ...]
+
+
+def read_engines(folder: Path) -> dict[str, Engine]:
+    """Engines of a folder by id: the general files, with the fitted profiles of `fits/` behind their own.
+
+    Raises CatalogError.
+    """
+    engines = {engine.id: engine for path in sorted(folder.glob("*.yaml")) if (engine := read_yaml(path, Engine))}
+    for path in sorted((folder / "fits").glob("*.yaml")):
+        fitted = read_yaml(path, FittedProfiles)
+        engine = engines[fitted.engine]
+        engines[engine.id] = engine.model_copy(update={"profiles": (*engine.profiles, *fitted.profiles)})
+    return engines

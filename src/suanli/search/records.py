@@ -11,7 +11,7 @@ from suanli.catalog.files import read_yaml
 from suanli.catalog.loader import DATA
 from suanli.catalog.schema import Record, System
 from suanli.chip import Efficiency
-from suanli.mapping.engine import Engine
+from suanli.mapping.engine import Engine, read_engines
 from suanli.quantity import Number
 
 
@@ -46,7 +46,6 @@ class Profiles:
 @lru_cache(maxsize=1)
 def load_profiles() -> Profiles:
     """Read all profiles from the package data. Raises CatalogError."""
-    engines = [read_yaml(path, Engine) for path in sorted((DATA / "engines").glob("*.yaml"))]
     families = [read_yaml(path, Efficiency) for path in sorted((DATA / "calibration").glob("*.yaml"))]
     widths = read_yaml(DATA / "intervals" / "intervals.yaml", WidthFile)
-    return Profiles({e.id: e for e in engines}, {f.family: f for f in families}, widths.classes)
+    return Profiles(read_engines(DATA / "engines"), {f.family: f for f in families}, widths.classes)

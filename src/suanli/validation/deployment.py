@@ -13,6 +13,8 @@ from suanli.catalog.files import CatalogError
 from suanli.catalog.loader import Catalog
 from suanli.catalog.schema import Chip, System
 from suanli.chip import Efficiency, efficiency_of
+from suanli.mapping.calibration import calibration_of
+from suanli.mapping.calibration import calibration_of
 from suanli.mapping.engine import Engine
 from suanli.mapping.hardware import Hardware, across_systems, hardware_of, missing_numbers
 from suanli.mapping.memory import weight_bytes
@@ -100,11 +102,12 @@ class Facts:
         """Profile of the engine of a row, and what was assumed."""
         name, notes = row.text("engine"), []
         if name not in self.engines:
-            stand_in = "generic"
-            if not name:
-                stand_in = next((e for e in system.engines if e in self.engines), "generic")
+            stand_in = next((e for e in system.engines if e in self.engines), "generic")
             notes.append(f"engine '{name or 'not stated'}' without a profile: {stand_in} taken")
             name = stand_in
+        if row.text("load").startswith("mlperf") and f"{name}-mlperf" in self.engines:
+            name = f"{name}-mlperf"
+            notes.append("engine as submitted to MLPerf: without HTTP and tokenizer")
         return self.engines[name], notes
 
 
@@ -132,10 +135,10 @@ def _case(row: Row, facts: Facts) -> Case:
     chip = facts.catalog.chip(row.text("chip"))
     system = facts.system_of(row, chip)
     efficiency = efficiency_of(chip, facts.efficiencies)
-    hardware = hardware_of(chip, system, efficiency)
     _catalogs[id(facts.catalog)] = facts.catalog
     graph = _graph(id(facts.catalog), row.text("model"))
     engine, notes = facts.engine_of(row, system)
+    hardware = hardware_of(chip, system, efficiency, calibration=calibration_of(chip, engine.lanes, efficiency))
     engine = engine.profiled(chip.family, row.text("engine_version"), row.text("date") or "9999")
     settings, cited = settings_of(row, chip)
     notes += [f"server settings as in {name}" for name in cited]
@@ -205,6 +208,10 @@ def _precision(
     if published and own and set(published) == {"expert"}:
         weights = "bf16"
     activation = row.text("activation_dtype")
+    if set(published.values()) == {"mxfp4"} and "mxfp4" in kept.values() and not activation:
+        # Blackwell kernels for these checkpoints multiply by 8-bit activations; older chips expand the weights.
+        activation = "fp8" if "fp4" in hardware.peaks else "bf16"
+        notes.append(f"activations of the experts in {activation}: default of the kernels, not stated")
     kv = row.text("kv_dtype")
     if kv not in ("bf16", "fp16", "fp8", "int8"):
         low = row.text("weights_dtype") not in ("bf16", "fp16", "int8")

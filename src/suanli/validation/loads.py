@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -216,6 +216,8 @@ def _split(prepared: Prepared, engine: Engine) -> dict[str, float]:
     count = int(min(prompts or ROUNDS * case.users, max(MOST_SPLIT, 2.0 * case.users)))
     inputs, outputs = case.lengths.draw(count)
     served = run_split(pools, inputs, outputs, round(case.users))
+    late = engine.handover_steps.si * float(np.median(served.tpot)) * pools.decode.gain
+    served = replace(served, first=np.minimum(served.first + late, served.done))
     return _metrics(case, decode, engine, served) | _rates(case, served)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from suanli.mapping.engine import FACTORS, Engine
 from suanli.mapping.memory import memory_fit
 from suanli.mapping.placement import Placements
 from suanli.mapping.step import StepModel
-from suanli.serving.grid import StepGrid, Traffic, step_grids
+from suanli.serving.grid import Drafter, StepGrid, Traffic, step_grids
 from suanli.validation.deployment import Case, Pool, RefusalError
 
 Array = NDArray[np.float64]
@@ -64,7 +64,7 @@ def _key(case: Case, pool: Pool) -> tuple[object, ...]:
     """What the placements of one step model share."""
     precision = tuple(sorted((role, fmt) for role, fmt in case.precision.roles.items()))
     hardware = (pool.hardware.system, pool.hardware.chip, len(pool.hardware.network.levels), pool.hardware.network.size)
-    return (case.graph.id, hardware, precision, case.precision.kv, case.engine.id, case.engine.expert_skew.si)
+    return (case.graph.id, hardware, precision, case.precision.kv, case.engine.id, case.engine.expert_skew.si, case.drafts)
 
 
 def neutral(engine: Engine) -> Engine:
@@ -91,7 +91,7 @@ def _tables(cases: Sequence[Case], pools: Sequence[Pool]) -> tuple[list[PoolTabl
                 for one, table in zip(cases, pools, strict=True)
             ]
         )
-        grids = step_grids(model, traffic, np.maximum(budget, 1.0), top)
+        grids = step_grids(model, traffic, np.maximum(budget, 1.0), top, _drafter(case, pool, engine, place))
     except ValueError as error:
         return [None] * len(cases), [str(error)] * len(cases)
     found: list[PoolTable | None] = []
@@ -101,6 +101,15 @@ def _tables(cases: Sequence[Case], pools: Sequence[Pool]) -> tuple[list[PoolTabl
         found.append(None if short else PoolTable(table, grids[i], float(limits[i]), float(budget[i]), float(fits.kv_per_token[i])))
         reasons.append(_memory_reason(one, table, limits[i]) if short else "")
     return found, reasons
+
+
+def _drafter(case: Case, pool: Pool, engine: Engine, place: Placements) -> Drafter | None:
+    """Multi-token-prediction layers of the model, or one more layer of it where it has none."""
+    if not case.drafts:
+        return None
+    layers = case.graph.mtp or (replace(case.graph.groups[-1], count=1),)
+    graph = replace(case.graph, groups=layers, mtp=())
+    return Drafter(StepModel(graph, pool.hardware, case.precision, engine, place), case.drafts)
 
 
 def _traffic(cases: Sequence[Case]) -> Traffic:
