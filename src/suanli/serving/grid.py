@@ -81,7 +81,17 @@ def _busiest(model: StepModel, traffic: Traffic, load: StepLoad, batch: Array, b
     return StepLoad(tokens, tokens * pairs, tokens / np.maximum(prompt, 1.0), requests * query, requests * kv * longest)
 
 
-def step_grids(model: StepModel, traffic: Traffic, budget: Array, top: Array) -> list[StepGrid]:
+@dataclass(frozen=True)
+class Drafter:
+    """What proposes `drafts` tokens per step, one after the other: a step model of its layers and head."""
+
+    model: StepModel
+    drafts: int
+
+
+def step_grids(
+    model: StepModel, traffic: Traffic, budget: Array, top: Array, drafter: Drafter | None = None
+) -> list[StepGrid]:
     """Tables of the n placements of `model`, up to `budget` prompt tokens and `top` decoding requests, both (n,)."""
     tokens = np.stack([token_axis(p, b, TOKEN_POINTS) for p, b in zip(traffic.prompt, budget, strict=True)])
     batch = np.stack([axis(limit, BATCH_POINTS) for limit in top])
@@ -91,7 +101,11 @@ def step_grids(model: StepModel, traffic: Traffic, budget: Array, top: Array) ->
     load = StepLoad(t, t * pairs, t / np.maximum(prompt, 1.0), b * query, b * kv)
     cost = model.cost(load, busiest=_busiest(model, traffic, load, b, budget[:, None]))
     shape = (len(tokens), TOKEN_POINTS, BATCH_POINTS)
-    parts = np.stack([cost.parts[part] * cost.stages for part in PARTS], axis=-1).reshape((*shape, len(PARTS)))
+    table = np.stack([cost.parts[part] * cost.stages for part in PARTS], axis=-1)
+    if drafter is not None:
+        one = drafter.model.cost(StepLoad(np.zeros_like(t), t, t, b, b * kv))
+        table = table + drafter.drafts * np.stack([one.parts[part] for part in PARTS], axis=-1)
+    parts = table.reshape((*shape, len(PARTS)))
     steps = (cost.stages * cost.busy).reshape(shape)
     requests = ((t / np.maximum(prompt, 1.0) + b) * cost.busy).reshape(shape)
     return [StepGrid(tokens[i], batch[i], parts[i], steps[i], requests[i]) for i in range(len(tokens))]
