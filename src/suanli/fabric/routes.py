@@ -106,11 +106,11 @@ def _reordered(order: Index, lengths: Index, links: Index) -> Routes:
 
 @njit(cache=True)
 def _grid_walk(
-    dims: Index, wrap: bool, ends: tuple[Index, Index], toward: Index, pointer: Index, links: Index
+    dims: Index, wrap: bool, ends: tuple[Index, Index], odd: int, toward: Index, routes: tuple[Index, Index]
 ) -> None:  # pragma: no cover
-    """Walk the axes in order, the short way round; at equal distance even coordinates go up and odd ones down."""
+    """Walk the axes in order, the short way round; at equal distance even (odd: 1) coordinates go up, others down."""
     used = 0
-    source, target = ends
+    (source, target), (pointer, links) = ends, routes
     for flow in range(len(source)):
         node, stride = source[flow], 1
         for axis in range(len(dims) - 1, -1, -1):
@@ -119,7 +119,7 @@ def _grid_walk(
             ahead = (there - here) % extent
             up = there > here
             if wrap and extent > 2:
-                up = ahead * 2 < extent or (ahead * 2 == extent and here % 2 == 0)
+                up = ahead * 2 < extent or (ahead * 2 == extent and here % 2 == odd)
             while here != there:
                 links[used] = toward[node, 2 * axis + (0 if up else 1)]
                 used += 1
@@ -130,15 +130,21 @@ def _grid_walk(
         pointer[flow + 1] = used
 
 
-def grid_routes(graph: Graph, dims: Sequence[int], source: Index, target: Index, *, wrap: bool = True) -> Routes:
-    """Balanced dimension-ordered routes on an untwisted, undamaged torus or mesh made by `grid(dims, ...)`."""
+def grid_routes(
+    graph: Graph, dims: Sequence[int], source: Index, target: Index, *, wrap: bool = True, odd_up: bool = False
+) -> Routes:
+    """Dimension-ordered routes on an untwisted, undamaged torus or mesh made by `grid(dims, ...)`.
+
+    Half way round a ring even coordinates go up and odd ones down (the other way with `odd_up`): balanced where the
+    extent is a multiple of four or odd.
+    """
     sizes = np.asarray(dims, dtype=np.int64)
     toward = _neighbour_links(graph, sizes)
     far = [extent // 2 if wrap and extent > 2 else extent - 1 for extent in dims]
     pointer = np.zeros(len(source) + 1, dtype=np.int64)
     links = np.empty(len(source) * max(sum(far), 1), dtype=np.int64)
     ends = (source.astype(np.int64), target.astype(np.int64))
-    _grid_walk(sizes, wrap, ends, toward, pointer, links)
+    _grid_walk(sizes, wrap, ends, int(odd_up), toward, (pointer, links))
     return pointer, links[: pointer[-1]].copy()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from suanli.fabric.flow import Step
+from suanli.fabric.flow import Step, joined
 from suanli.fabric.graph import Graph, Index
 from suanli.fabric.routes import grid_routes, shortest_routes
 
@@ -29,6 +29,10 @@ def exchange_steps(
         routes = shortest_routes(graph, source, target)
     else:
         routes = grid_routes(graph, dims, source, target, wrap=wrap)
+        if wrap and any(extent % 4 == 2 and extent > 2 for extent in dims):
+            # such rings are only balanced when half of each flow goes either way
+            other = grid_routes(graph, dims, source, target, odd_up=True)
+            return [Step(joined([routes, other]), np.full(2 * len(source), size / count / 2.0), latency)]
     return [Step(routes, np.full(len(source), size / count), latency)]
 
 
