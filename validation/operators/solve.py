@@ -1,0 +1,141 @@
+"""Fit one lane: three physical numbers by quantiles, then a smooth correction surface by robust least squares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix, csr_matrix, diags, vstack
+from scipy.sparse.linalg import spsolve
+
+from suanli.chip.lane import Lane
+from suanli.chip.operators import smooth_max
+from suanli.chip.work import Work
+from suanli.surface import Surface, corners
+
+Array = NDArray[np.float64]
+
+SMOOTHNESS = 0.1  # weight of squared second differences against squared log errors of mean weight 1
+RIDGE = 1e-3
+MONOTONE = 1e3  # weight of a squared violation of monotony between neighbouring knots
+ROUNDS = 6
+
+
+def physical(work: Work, seconds: Array, rate: float, bandwidth: float) -> Lane:
+    """Launch and the two efficiencies of a lane from the ends of its rows.
+
+    Launch: shortest times. Efficiencies: what the best tenth of the largest arithmetic-bound and of the largest
+    traffic-bound rows reach.
+    """
+    launch = 0.9 * float(np.quantile(seconds, 0.01))
+    arithmetic, traffic = work.steps / rate, work.bytes / bandwidth
+    compute = _achieved(arithmetic, seconds, arithmetic > traffic)
+    memory = _achieved(traffic, seconds, traffic > arithmetic)
+    return Lane(launch, compute, memory)
+
+
+def _achieved(bound: Array, seconds: Array, select: NDArray[np.bool_]) -> float:
+    """Fraction of a bound that large rows reach; 0.7 where a lane has no row that the bound could limit."""
+    if select.sum() < 30:
+        return 0.7
+    large = select & (bound >= np.quantile(bound[select], 0.8))
+    return float(np.clip(np.quantile((bound / seconds)[large], 0.9), 0.02, 1.0))
+
+
+def matrix(knots: Sequence[Array], coordinates: Sequence[Array]) -> csr_matrix:
+    """Rows of interpolation weights: surface at each point = matrix @ values."""
+    count = len(coordinates[0])
+    rows = np.arange(count)
+    found = corners(knots, coordinates)
+    index = np.concatenate([np.broadcast_to(place, count) for place, _ in found])
+    weight = np.concatenate([np.broadcast_to(share, count) for _, share in found])
+    width = int(np.prod([len(axis) for axis in knots]))
+    return coo_matrix((weight, (np.tile(rows, len(found)), index)), shape=(count, width)).tocsr()
+
+
+def differences(knots: Sequence[Array], order: int, along: Sequence[int]) -> csr_matrix:
+    """First or second differences of the table along some axes (second ones of slopes, so uneven knots count)."""
+    shape = tuple(len(axis) for axis in knots)
+    number = np.arange(int(np.prod(shape))).reshape(shape)
+    blocks = []
+    for axis in along:
+        places = knots[axis]
+        if len(places) <= order:
+            continue
+        line = np.moveaxis(number, axis, 0)
+        step = np.diff(places)
+        if order == 1:
+            terms = [(line[:-1], -np.ones(len(step))), (line[1:], np.ones(len(step)))]
+        else:
+            left, right = 2.0 / step[:-1], 2.0 / step[1:]
+            terms = [(line[:-2], left), (line[1:-1], -(left + right)), (line[2:], right)]
+        count = terms[0][0].size
+        rest = count // len(terms[0][1])
+        rows = np.tile(np.arange(count), len(terms))
+        columns = np.concatenate([term[0].ravel() for term in terms])
+        values = np.concatenate([np.repeat(term[1], rest) for term in terms])
+        blocks.append(coo_matrix((values, (rows, columns)), shape=(count, number.size)))
+    return vstack(blocks).tocsr()
+
+
+def surface_of(
+    knots: Sequence[Array],
+    coordinates: Sequence[Array],
+    target: Array,
+    log_base_at: Callable[[Sequence[Array]], Array],
+    rising: Sequence[int],
+) -> Surface:
+    """Surface whose values follow `target` (log of measured over physical time), robust against outliers.
+
+    Least absolute deviations by reweighting. Knots are pushed so that the time does not fall along `rising` axes.
+    """
+    every = range(len(knots))
+    rows, smooth = matrix(knots, coordinates), differences(knots, 2, every)
+    slope = differences(knots, 1, rising)
+    grid = np.meshgrid(*[2.0**axis for axis in knots], indexing="ij")
+    floor = -(slope @ log_base_at([axis.ravel() for axis in grid]))
+    base = SMOOTHNESS * (smooth.T @ smooth) + RIDGE * diags(np.ones(rows.shape[1]))
+    weight, values, broken = np.ones(len(target)), np.zeros(rows.shape[1]), np.zeros(len(floor))
+    for _ in range(ROUNDS):
+        left = rows.T @ diags(weight) @ rows + base + slope.T @ diags(broken) @ slope
+        values = spsolve(left.tocsc(), rows.T @ (weight * target) + slope.T @ (broken * floor))
+        weight = 1.0 / np.maximum(np.abs(target - rows @ values), 0.02)
+        weight /= weight.mean()
+        broken = np.maximum(broken, MONOTONE * (slope @ values < floor - 1e-6))
+    return Surface(tuple(knots), values.reshape([len(axis) for axis in knots]))
+
+
+def fit(
+    work: Work,
+    seconds: Array,
+    rates: tuple[float, float],
+    knots: Sequence[Sequence[float]],
+    at: Callable[[Sequence[Array]], Work],
+    *,
+    rising: Sequence[int],
+    launch: float | None = None,
+) -> Lane:
+    """Fit a lane to rows; `rates` are peak and bandwidth.
+
+    `launch` [s] replaces the shortest time where that is an artefact; `rising` are axes along which time must not fall.
+    """
+    rate, bandwidth = rates
+    lane = physical(work, seconds, rate, bandwidth)
+    if launch is not None:
+        lane = Lane(launch, lane.compute, lane.memory)
+    axes = [np.asarray(axis, dtype=float) for axis in knots]
+
+    def log_base_at(sizes: Sequence[Array]) -> Array:
+        there = at(sizes)
+        smooth = smooth_max(there.flops / (lane.compute * rate), there.bytes / (lane.memory * bandwidth))
+        return np.asarray(np.log(lane.launch + smooth))
+
+    target = np.log(seconds / lane.base(work, rate, bandwidth))
+    surface = surface_of(axes, work.coordinates, target, log_base_at, rising)
+    return Lane(lane.launch, lane.compute, lane.memory, surface)
+
+
+def factor_errors(predicted: Array, measured: Array) -> Array:
+    """max(pred/meas, meas/pred) - 1 of each row."""
+    return np.asarray(np.exp(np.abs(np.log(predicted / measured))) - 1.0)
