@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from suanli.economics.profile import load_profile
 from suanli.search.cost import NoPriceError, cost_of, cost_or_rent
 from suanli.search.demand import demand_of_profile, variation
 from suanli.search.estimate import Estimate, combine, spread
+from suanli.search.market import market_of
 from suanli.search.plan import plan
 from suanli.search.provision import provisioned_chips
 from suanli.search.rank import pareto, probability_below
@@ -82,20 +82,20 @@ def test_profile_becomes_demand(catalog):
 
 
 def test_owned_and_rented_prices_are_told_apart(catalog):
-    owned = load_profile("hyperscaler-owned-2026")
-    rented = load_profile("rented-on-demand-2026")
+    market = market_of(_study(), catalog)
     tpu = catalog.system("google-tpu-v6e-pod")
     with pytest.raises(NoPriceError, match="no purchase price"):
-        cost_of(tpu, catalog, owned)
-    assert cost_or_rent(tpu, catalog, owned, (rented,)).basis.startswith("rented")
-    assert cost_of(catalog.system("nvidia-hgx-h100-8"), catalog, owned).basis.startswith("owned")
+        cost_of(tpu, market)
+    assert cost_or_rent(tpu, market).basis.startswith("rented")
+    assert cost_of(catalog.system("nvidia-hgx-h100-8"), market).basis.startswith("owned")
 
 
 def test_prices_of_one_study_are_in_one_currency(catalog):
-    cost = cost_of(catalog.system("huawei-cloudmatrix384"), catalog, load_profile("hyperscaler-owned-2026"))
-    assert cost.profile.currency == "USD"
     # Between the price of a 910C in a tender (332,000 CNY with services) and that of the bare chip (180,000 CNY).
-    assert 180_000 / 8.0 < cost.values["system.capex"] < 2 * 332_000 / 6.5
+    for economics in ("hyperscaler-owned-2026", "china-west-owned-2026"):
+        cost = cost_of(catalog.system("huawei-cloudmatrix384"), market_of(_study(economics=economics), catalog))
+        assert cost.capex_per_chip is not None
+        assert 180_000 / 8.0 < cost.capex_per_chip < 2 * 332_000 / 6.5
 
 
 def test_roadmap_systems_need_to_be_asked_for(catalog):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -13,7 +14,7 @@ from suanli.economics.tokens import TokenClass, class_seconds, token_costs
 from suanli.mapping.ledger import StepCost, StepLoad
 from suanli.search.account import StepAccount, operator_times
 from suanli.search.candidates import Column, State, operating_point
-from suanli.search.cost import SystemCost
+from suanli.search.cost import PoolCost, SystemCost
 from suanli.search.estimate import Estimate, combine, spread
 from suanli.search.provision import provisioned_chips
 from suanli.search.records import Widths
@@ -77,6 +78,18 @@ class Running:
     def all_in_power(self) -> float:
         """Provisioned IT power [W]."""
         return self.provisioned * self.state.setting.hardware.all_in_power
+
+    def price(self) -> PoolCost | None:
+        """What its chips cost; None without a price."""
+        if self.choice.cost is None:
+            return None
+        hw = self.state.setting.hardware
+        waiting = hw.all_in_power - hw.chip_power * (1.0 - hw.idle_power)
+        idle = min(max(waiting, 0.0) / hw.all_in_power, 1.0)
+        mean = max(min(self.mean_power / self.all_in_power, 1.0), idle)
+        # The power between waiting and the offered rate goes on in a straight line to the highest rate.
+        busy = min(idle + (mean - idle) / self.load, 1.0) if self.load > 0.0 else mean
+        return PoolCost(self.choice.cost, self.provisioned, mean, idle, max(busy, mean))
 
     @property
     def mean_power(self) -> float:
@@ -188,8 +201,10 @@ def assemble(choices: tuple[Choice, ...], rate: float, demand: Demand) -> Deploy
     runs = tuple(run_pool(choice, rate) for choice in choices)
     pools = tuple(describe_pool(run) for run in runs)
     worst = max(choices, key=lambda choice: choice.widths.throughput.si * choice.input_width)
-    parts, spread_of_cost = _hourly(runs)
-    metrics = _metrics(runs, pools, rate, demand, worst) | _prices(runs, parts, spread_of_cost, rate, demand, worst)
+    offers = [run.price() for run in runs]
+    prices = tuple(offer for offer in offers if offer is not None) if None not in offers else ()
+    parts, width = _hourly(prices)
+    metrics = _metrics(runs, pools, rate, demand, worst) | _prices(runs, prices, width, rate, demand, worst)
     busiest = runs[-1]
     setting = busiest.state.setting
     notes = [*setting.precision.notes, f"KV cache in {setting.precision.kv}", f"engine profile {setting.engine.id}"]
@@ -215,6 +230,7 @@ def assemble(choices: tuple[Choice, ...], rate: float, demand: Demand) -> Deploy
         assumptions=tuple(notes),
         sources=sources,
         steps=tuple(account_of(run) for run in runs),
+        prices=prices,
     )
 
 
@@ -245,57 +261,59 @@ def _metrics(
     return found
 
 
-def _hourly(runs: tuple[Running, ...]) -> tuple[dict[str, float], float]:
-    """Cost per hour by part [USD/h], and the factor of its interval; empty without prices."""
+def _hourly(prices: Sequence[PoolCost]) -> tuple[dict[str, float], tuple[float, float]]:
+    """Cost per hour by part [USD/h], and the factors of its interval; empty without prices."""
+    if not prices:
+        return {}, (1.0, 1.0)
     total = CostBreakdown()
-    widths: list[tuple[float, float]] = []
-    for run in runs:
-        if run.choice.cost is None:
-            return {}, 1.0
-        load = min(run.mean_power / run.all_in_power, 1.0)
-        hour = run.choice.cost.per_chip_hour(load).scaled(run.provisioned)
+    down, up, hourly = 0.0, 0.0, sum(price.usd_per_hour for price in prices)
+    for price in prices:
+        hour = price.cost.per_chip_hour(price.load).scaled(price.chips)
         total = CostBreakdown(**{k: v + hour.parts()[k] for k, v in total.parts().items()})
-        widths.append((float(hour.total), run.choice.cost.spread(load)))
+        # Price errors of two pools of one study are taken as common: the same market and the same financing.
+        down, up = (
+            log + price.usd_per_hour / hourly * np.log(width)
+            for log, width in zip((down, up), price.cost.width, strict=True)
+        )
     parts = {name: float(value) for name, value in total.parts().items() if float(value) > 0.0}
-    # Price errors of two pools of one study are taken as common: the same market and the same financing.
-    log = sum(cost * np.log(width) for cost, width in widths) / sum(cost for cost, _ in widths)
-    return parts, float(np.exp(log))
+    return parts, (float(np.exp(down)), float(np.exp(up)))
 
 
 def _prices(
     runs: tuple[Running, ...],
-    parts: dict[str, float],
-    cost_width: float,
+    prices: Sequence[PoolCost],
+    cost_width: tuple[float, float],
     rate: float,
     demand: Demand,
     worst: Choice,
 ) -> dict[str, Estimate]:
-    if not parts:
+    if not prices:
         return {}
-    hourly = sum(parts.values())
+    hourly = sum(price.usd_per_hour for price in prices)
     # A plan that is too slow by a factor needs that many more chips: throughput error is cost error.
-    width = combine(worst.widths.throughput.si, worst.input_width, cost_width)
+    down, up = (combine(worst.widths.throughput.si, worst.input_width, one) for one in cost_width)
     tokens = demand.input_tokens + demand.output_tokens
     found = {
-        "usd_per_hour": spread(hourly, cost_width, cost_width, "prices"),
-        "usd_per_mtok": spread(hourly / SECONDS_PER_HOUR / (rate * tokens) * MTOK, width, width, worst.evidence),
+        "usd_per_hour": spread(hourly, *cost_width, "prices"),
+        "usd_per_mtok": spread(hourly / SECONDS_PER_HOUR / (rate * tokens) * MTOK, down, up, worst.evidence),
         "usd_per_mtok_blended_output": spread(
-            hourly / SECONDS_PER_HOUR / (rate * demand.output_tokens) * MTOK, width, width, worst.evidence
+            hourly / SECONDS_PER_HOUR / (rate * demand.output_tokens) * MTOK, down, up, worst.evidence
         ),
     }
-    for name, value in _classes(runs, hourly, rate, demand).items():
-        found[name] = spread(value, width, width, worst.evidence)
-    capex = sum((run.choice.cost.capex_per_chip or 0.0) * run.provisioned for run in runs if run.choice.cost)
+    for name, value in _classes(runs, prices, hourly, rate, demand).items():
+        found[name] = spread(value, down, up, worst.evidence)
+    capex = sum((price.cost.capex_per_chip or 0.0) * price.chips for price in prices)
     if capex:
-        found["capex_musd"] = spread(capex / MTOK, cost_width, cost_width, "prices")
+        found["capex_musd"] = spread(capex / MTOK, *cost_width, "prices")
     return found
 
 
-def _classes(runs: tuple[Running, ...], hourly: float, rate: float, demand: Demand) -> dict[str, float]:
+def _classes(
+    runs: tuple[Running, ...], prices: Sequence[PoolCost], hourly: float, rate: float, demand: Demand
+) -> dict[str, float]:
     """Full cost per million tokens of uncached input and of output, by the machine time that each takes [USD]."""
     if len(runs) > 1:
-        prices = [run.choice.cost.per_chip_hour(1.0).total * run.provisioned for run in runs if run.choice.cost]
-        share = float(prices[0]) / float(sum(prices))
+        share = prices[0].usd_per_hour / hourly
         prefill, decode = share * runs[0].load, (1.0 - share) * runs[1].load
     else:
         point = cast("Point", runs[0].state.point)

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from suanli.catalog.loader import Catalog
+from suanli.economics.profile import EconomicsProfile
 from suanli.quantity import Quantity
-from suanli.search.cost import SystemCost
+from suanli.search.cost import SystemCost, money_unit
 from suanli.search.systems import Ready
 
 
@@ -56,23 +57,25 @@ def inputs_of(ready: Ready, cost: SystemCost | None) -> list[dict[str, Any]]:
         rows.append(_row(system.id, f"{level.name} bandwidth, one way per chip", level.bandwidth))
         rows.append(_row(system.id, f"{level.name} latency", level.latency))
     if cost is not None:
-        rows += [_money_row(system.id, key, cost) for key in cost.ranges if key in MONEY_UNITS]
+        rows += [_money_row(cost, key) for key in cost.prices]
     return rows
 
 
-# Prices among the inputs of the cost model, with their units
-MONEY_UNITS = {"system.capex": "{money}/chip", "system.rent": "{money}/chip/h"}
+def inputs_of_profile(profile: EconomicsProfile) -> list[dict[str, Any]]:
+    """Every number of the way of paying."""
+    rows = [_row(profile.id, key, quantity) for key, quantity in profile.inputs.items()]
+    return rows + [_row(profile.id, f"exchange.{name}", rate) for name, rate in profile.exchange.items()]
 
 
-def _money_row(subject: str, key: str, cost: SystemCost) -> dict[str, Any]:
-    low, best, high = cost.ranges[key]
+def _money_row(cost: SystemCost, key: str) -> dict[str, Any]:
+    one = cost.prices[key]
     return {
-        "subject": subject,
+        "subject": cost.system,
         "name": f"{key.removeprefix('system.')} ({cost.basis})",
-        "value": best,
-        "low": low,
-        "high": high,
-        "unit": MONEY_UNITS[key].replace("{money}", cost.profile.currency),
+        "value": one.best,
+        "low": one.low,
+        "high": one.high,
+        "unit": money_unit(key, cost.profile),
         "kind": "derived",
         "source": ", ".join(cost.price_sources),
     }

@@ -1,22 +1,30 @@
-"""What one chip-hour of a system costs under the study's way of paying, with the spread of its inputs."""
+"""What one chip-hour of a system costs under the study's way of paying, with the interval of its inputs.
+
+All money that leaves this module is in USD: a plan compares systems that are paid for in different ways.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
-from suanli.catalog.loader import Catalog
-from suanli.catalog.schema import Price, System
-from suanli.economics.capex import Range3, capex_per_chip
-from suanli.economics.finance import EconomicsError, Numbers
-from suanli.economics.inputs import SYSTEM_KEYS, unit_of
-from suanli.economics.model import chip_hour
-from suanli.economics.money import convert, range_in
+from suanli.catalog.schema import System
+from suanli.economics.capex import Range3
+from suanli.economics.finance import EconomicsError, Numbers, refuse
+from suanli.economics.inputs import CAPEX_LINE, unit_of
+from suanli.economics.model import capex, chip_hour
+from suanli.economics.money import range_in
 from suanli.economics.price import CostBreakdown
 from suanli.economics.profile import EconomicsProfile
-from suanli.quantity import Quantity
+from suanli.economics.quote import Machine, Quote, quote
+from suanli.economics.uncertainty import Range
+from suanli.search.market import Market
+
+LOAD = "energy.load"  # mean IT power over provisioned IT power: the plan predicts it
+WIDTH_SAMPLES = 1024  # p10 and p90 of the price of a chip-hour to about half a percent
+CERTAIN = Range(1.0, 1.0, 1.0)
 
 
 class NoPriceError(ValueError):
@@ -25,120 +33,162 @@ class NoPriceError(ValueError):
 
 @dataclass(frozen=True)
 class SystemCost:
-    """Cost inputs of one system in border units: best values and ranges by input key."""
+    """Price of a chip-hour of one system: its inputs with their ranges, and what it rests on."""
 
+    system: str
+    quote: Quote
     profile: EconomicsProfile
-    values: dict[str, float]
-    ranges: dict[str, tuple[float, float, float]]
-    sources: tuple[str, ...]
     price_sources: tuple[str, ...]
-    capex_per_chip: float | None  # money of the profile
-    basis: str  # owned, leased or rented, with the term
-    _spreads: dict[float, float] = field(default_factory=dict, repr=False, compare=False)
+    basis: str  # owned, leased or rented with the term; what the price rests on
+    usd: Range = CERTAIN  # USD per unit of the profile's money
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Ids of every source behind the price."""
+        return self.quote.sources
+
+    @property
+    def prices(self) -> dict[str, Range]:
+        """What is paid for the machine itself: lines of the capex, or the rent [money of the profile]."""
+        keys = ("system.capex", "system.rent")
+        return {key: one for key, one in self.quote.ranges.items() if key in keys or key.startswith(CAPEX_LINE)}
+
+    @cached_property
+    def capex_per_chip(self) -> float | None:
+        """Purchase price [USD/chip]; None for a rent."""
+        if self.quote.structure == "rented":
+            return None
+        return float(np.asarray(capex(self.quote.values))) * self.usd.best
 
     def per_chip_hour(self, load: Numbers) -> CostBreakdown:
-        """Cost of one chip-hour [money/chip/h] at mean IT power over provisioned power `load`."""
-        return chip_hour(self.profile.structure, self.values | {"energy.load": load})
+        """Cost of one chip-hour [USD/chip/h] at mean IT power over provisioned power `load`."""
+        given = np.asarray(load)
+        refuse(~((given >= 0) & (given <= 1)), "load must be between 0 and 1", load)
+        idle, full = self._ends
+        return CostBreakdown(**{name: idle[name] + (full[name] - idle[name]) * load for name in idle})
 
-    def spread(self, load: float) -> float:
-        """Factor of the 80 % interval: one-at-a-time swings of all inputs, logarithms added in squares.
+    @cached_property
+    def _ends(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Parts at no and at full load; only the energy depends on the load, and in a straight line."""
+        idle, full = (
+            chip_hour(self.quote.structure, self.quote.values | {LOAD: end}).scaled(self.usd.best).parts()
+            for end in (0.0, 1.0)
+        )
+        return {key: float(np.asarray(value)) for key, value in idle.items()}, {
+            key: float(np.asarray(value)) for key, value in full.items()
+        }
 
-        Evaluated once per hundredth of load: the spread changes slowly with it.
+    @cached_property
+    def width(self) -> tuple[float, float]:
+        """Factors (at least 1) from the best value down to the p10 and up to the p90 of the price.
+
+        Inputs with one-sided ranges can move both to one side of the best value; the interval then ends there.
         """
-        rounded = round(load, 2)
-        if rounded not in self._spreads:
-            self._spreads[rounded] = self._spread(rounded)
-        return self._spreads[rounded]
-
-    def _spread(self, load: float) -> float:
-        swung = [key for key, (low, _, high) in self.ranges.items() if low < high and key != "energy.load"]
-        samples = {key: np.full(1 + 2 * len(swung), value) for key, value in self.values.items()}
-        samples["energy.load"] = np.full(1 + 2 * len(swung), load)
-        for index, key in enumerate(swung):
-            low, _, high = self.ranges[key]
-            samples[key][1 + 2 * index : 3 + 2 * index] = low, high
-        cost = np.asarray(chip_hour(self.profile.structure, samples).total)
-        ends = np.concatenate([cost[1:].reshape(-1, 2), np.full((len(swung), 1), cost[0])], axis=1)
-        half = np.log(ends.max(axis=1) / ends.min(axis=1)) / 2.0
-        return float(np.exp(np.sqrt(np.sum(half**2))))
+        low, _, high = self.quote.interval(WIDTH_SAMPLES)
+        best = float(np.asarray(self.quote.cost.total))
+        return max(best / low, 1.0), max(high / best, 1.0)
 
 
-def _latest(prices: list[Price]) -> Price:
-    return max(prices, key=lambda price: price.edition)
+@dataclass(frozen=True)
+class PoolCost:
+    """What is paid for the chips of one pool, and how much of their power they draw."""
+
+    cost: SystemCost
+    chips: int  # paid for
+    load: float  # mean IT power over provisioned power at the offered rate
+    idle_load: float  # waiting
+    busy_load: float  # at the highest rate that meets the SLO
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Best values of the inputs at the predicted load [border units, money of the profile]."""
+        return self.cost.quote.values | {LOAD: self.load}
+
+    @property
+    def usd_per_hour(self) -> float:
+        """Price of all chips [USD/h]."""
+        return float(np.asarray(self.cost.per_chip_hour(self.load).total)) * self.chips
 
 
-def rent_price(system: System, catalog: Catalog, term: str) -> Quantity | None:
-    """Newest rent per chip-hour at a term; of the system, else of its chip."""
-    for subject in (system.id, system.chip):
-        found = [
-            p
-            for p in catalog.prices.values()
-            if p.subject == subject and p.what == "rent" and p.term == term and p.price.known
-        ]
-        if found:
-            return _latest(found).price
-    return None
+def cost_of(system: System, market: Market, profile: EconomicsProfile | None = None) -> SystemCost:
+    """Cost of a system under a profile, by default that of the market. Raises NoPriceError when it has no price.
 
-
-def _money(
-    system: System, catalog: Catalog, profile: EconomicsProfile
-) -> tuple[dict[str, Range3], tuple[str, ...], str]:
-    """Ranges of what the machine brings to the cost model, their sources, and what they rest on."""
-    ranges: dict[str, Range3] = {}
-    sources: tuple[str, ...] = ()
-    needed = SYSTEM_KEYS[profile.structure]
-    basis = profile.structure + (f" {profile.term}" if profile.term else "")
-    if "system.capex" in needed:
+    Prices of the study's region come first; where there are none, those of another region, and the basis says so.
+    """
+    own = profile or market.profile
+    subjects = (system.id, system.chip)
+    machine = Machine(subjects, system.chips, system.vendor, _watts(system))
+    near = market.near(subjects)
+    try:
+        found, away = quote(own, machine, near or market.prices, bills=market.bills), bool(market.region and not near)
+    except EconomicsError:
         try:
-            capex = capex_per_chip((system.id, system.chip), system.chips, profile, catalog.prices.values())
+            found, away = quote(own, machine, market.prices, bills=market.bills), bool(near)
         except EconomicsError as error:
-            reason = "no purchase price in the catalog" if "no capex" in str(error) else str(error)
-            raise NoPriceError(reason) from None
-        low, best, high = np.sum(list(capex.lines.values()), axis=0)
-        ranges["system.capex"] = (float(low), float(best), float(high))
-        sources += capex.sources
-        basis += f", {capex.basis}"
-    if "system.rent" in needed:
-        rent = rent_price(system, catalog, profile.term or "on_demand")
-        if rent is None:
-            raise NoPriceError(f"no rental price for term '{profile.term}' in the catalog")
-        ranges["system.rent"] = _in_profile(rent, "system.rent", system, profile)
-        sources += (rent.source,)
-    if "system.power" in needed:
-        power = system.power.all_in_per_chip
-        per_chip = power.model_copy(update={"unit": f"{power.unit}/chip"})
-        ranges["system.power"] = _in_profile(per_chip, "system.power", system, profile)
-        sources += (power.source,)
-    return ranges, sources, basis
+            raise NoPriceError(_reason(error, own, market)) from None
+    # The profile's guess of the mean load gives way to the prediction.
+    ranges = {**found.ranges, **{key: _certain(found.ranges[key]) for key in (LOAD,) if key in found.ranges}}
+    return SystemCost(
+        system=system.id,
+        quote=replace(found, ranges=ranges),
+        profile=own,
+        price_sources=tuple(name for name in found.sources if name not in own.sources()) or found.sources,
+        basis=_basis(found, own, away=away),
+        usd=_usd(own),
+    )
 
 
-def _in_profile(quantity: Quantity, key: str, system: System, profile: EconomicsProfile) -> Range3:
-    own = convert(quantity, profile.currency, profile.exchange, f"{system.id}: {key}")
-    return range_in(own, unit_of(key, profile.currency))
-
-
-def cost_of(system: System, catalog: Catalog, profile: EconomicsProfile) -> SystemCost:
-    """Cost inputs of a system under a profile. Raises NoPriceError when a needed price is not in the catalog."""
-    machine, sources, basis = _money(system, catalog, profile)
-    ranges = dict(profile.ranges(system.vendor)) | machine
-    values = {key: best for key, (_, best, _) in ranges.items()}
-    every = tuple(sorted({*sources, *profile.sources()}))
-    return SystemCost(profile, values, ranges, every, sources, values.get("system.capex"), basis)
-
-
-def cost_or_rent(
-    system: System, catalog: Catalog, profile: EconomicsProfile, rented: Sequence[EconomicsProfile]
-) -> SystemCost:
-    """Cost under the profile; for a system that is not sold, the rent of the first profile of `rented` with a price.
+def cost_or_rent(system: System, market: Market) -> SystemCost:
+    """Cost under the profile; for a system that is not sold, the rent of the first stand-in with a price.
 
     The basis of the cost says which, so that owned and rented prices are never mixed unseen.
     """
     try:
-        return cost_of(system, catalog, profile)
+        return cost_of(system, market)
     except NoPriceError as reason:
-        for fallback in rented:
+        for stand_in in market.stand_ins:
             try:
-                return cost_of(system, catalog, fallback)
+                return cost_of(system, market, stand_in)
             except NoPriceError:
                 continue
         raise NoPriceError(str(reason)) from None
+
+
+def _watts(system: System) -> Range3:
+    power = system.power.all_in_per_chip
+    return range_in(power.model_copy(update={"unit": f"{power.unit}/chip"}), "W/chip")
+
+
+def _certain(one: Range) -> Range:
+    return Range(one.best, one.best, one.best)
+
+
+def _usd(profile: EconomicsProfile) -> Range:
+    """USD per unit of the profile's money."""
+    if profile.currency == "USD":
+        return CERTAIN
+    if "USD" not in profile.exchange:
+        raise EconomicsError(f"{profile.id}: exchange.USD: missing; accepted: USD per {profile.currency}")
+    return Range(*range_in(profile.exchange["USD"], f"USD/{profile.currency}"))
+
+
+def _basis(found: Quote, profile: EconomicsProfile, *, away: bool) -> str:
+    words = profile.structure + (f" {profile.term}" if profile.term else "")
+    if found.basis != "rent":
+        words += f", {found.basis}"
+    return words + (", price of another region" if away and found.basis not in ("breakdown", "given") else "")
+
+
+def _reason(error: EconomicsError, profile: EconomicsProfile, market: Market) -> str:
+    until = f" up to {market.edition}" if market.edition else ""
+    text = str(error)
+    if "no capex" in text:
+        return f"no purchase price in the catalog{until}"
+    if "no rent" in text:
+        return f"no rental price for term '{profile.term}' in the catalog{until}"
+    return text
+
+
+def money_unit(key: str, profile: EconomicsProfile) -> str:
+    """Unit of an input of the cost model; lines of the capex are per chip."""
+    return f"{profile.currency}/chip" if key.startswith(CAPEX_LINE) else unit_of(key, profile.currency)

@@ -13,15 +13,15 @@ from suanli.catalog.files import CatalogError
 from suanli.catalog.loader import Catalog, load
 from suanli.catalog.schema import System
 from suanli.economics.finance import EconomicsError
-from suanli.economics.profile import EconomicsProfile, load_profile, profile_of_study
 from suanli.search.assemble import Choice, assemble, transfer_seconds
 from suanli.search.candidates import Column, aggregated_column, decode_column, operating_point, prefill_column
-from suanli.search.cite import citations_of, inputs_of
+from suanli.search.cite import citations_of, inputs_of, inputs_of_profile
 from suanli.search.cost import NoPriceError, SystemCost, cost_or_rent
 from suanli.search.demand import demand_of
 from suanli.search.evaluate import Evaluated, closed_rate, evaluate, offered_rate, order_of, screen
 from suanli.search.excuses import any_fits, limit_excuse, slo_excuse
 from suanli.search.front import front_of
+from suanli.search.market import Market, market_of
 from suanli.search.model import StudyModel, read_model
 from suanli.search.rank import ranked, sort_key, without_twins
 from suanli.search.records import Profiles, load_profiles
@@ -35,9 +35,6 @@ Array = NDArray[np.float64]
 PAIR_GAIN = 0.9
 
 Progress = Callable[[str, int, int], None]
-
-# What a system that is not sold costs instead, first match first, last a capacity block; the basis stands beside it.
-RENTALS = ("rented-3y-2026", "rented-1y-2026", "rented-on-demand-2026")
 KEEP = 4  # aggregated rows per system that are worked out in full
 
 
@@ -50,8 +47,7 @@ class Context:
     profiles: Profiles
     model: StudyModel
     demand: Demand
-    profile: EconomicsProfile
-    rentals: tuple[EconomicsProfile, ...]
+    market: Market
 
 
 def plan(study: Study, *, catalog: Catalog | None = None, progress: Progress | None = None) -> Plan:
@@ -65,7 +61,7 @@ def plan(study: Study, *, catalog: Catalog | None = None, progress: Progress | N
     others: list[Deployment] = []
     tables: list[Evaluated] = []
     costs: dict[str, SystemCost | None] = {}
-    inputs: list[dict[str, object]] = []
+    inputs: list[dict[str, object]] = inputs_of_profile(context.market.profile)
     for done, system in enumerate(systems):
         if progress:
             progress(system.id, done, len(systems))
@@ -92,7 +88,7 @@ def plan(study: Study, *, catalog: Catalog | None = None, progress: Progress | N
         progress("pairs", len(systems), len(systems))
     found += _pairs(context, tables, costs)
     order = ranked(without_twins(found), study.objective)
-    used = {name for one in (*order, *others) for name in one.sources} | set(context.profile.sources())
+    used = {name for one in (*order, *others) for name in one.sources} | set(context.market.profile.sources())
     return Plan(
         study=study.model_dump(mode="json", exclude_none=True),
         model=context.model.describe(),
@@ -123,7 +119,7 @@ def _context(study: Study, catalog: Catalog | None) -> Context:
     except StudyError as error:
         problems += error.problems
     try:
-        profile = profile_of_study(study.economics)
+        market = market_of(study, facts)
     except EconomicsError as error:
         problems += error.problems
     if study.systems != "all":
@@ -133,10 +129,7 @@ def _context(study: Study, catalog: Catalog | None) -> Context:
             problems += [f"systems: {line}" for line in error.problems]
     if problems:
         raise StudyError(problems)
-    rentals = tuple(load_profile(name) for name in RENTALS)
-    blocks = rentals[-1].model_copy(update={"term": "capacity_block"})
-    rentals = (*rentals, blocks) if profile.structure != "rented" else ()
-    return Context(study, facts, load_profiles(), model, demand, profile, rentals)
+    return Context(study, facts, load_profiles(), model, demand, market)
 
 
 def _systems(context: Context) -> tuple[list[System], list[Excuse]]:
@@ -170,7 +163,7 @@ def _prepare(context: Context, system: System) -> Ready | Excuse:
 
 def _cost(context: Context, system: System) -> tuple[SystemCost | None, Excuse | None]:
     try:
-        return cost_or_rent(system, context.catalog, context.profile, context.rentals), None
+        return cost_or_rent(system, context.market), None
     except (NoPriceError, EconomicsError) as error:
         return None, Excuse(system.id, str(error), "price")
 

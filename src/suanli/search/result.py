@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from suanli.search.account import StepAccount
+from suanli.search.cost import PoolCost
 from suanli.search.estimate import Estimate, significant
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Deployment:
     assumptions: tuple[str, ...]
     sources: tuple[str, ...]
     steps: tuple[StepAccount, ...] = ()  # one step of every pool, operator by operator
+    prices: tuple[PoolCost, ...] = ()  # what the chips of every pool cost; empty without prices
     also_on: tuple[str, ...] = ()  # larger or smaller systems of the same chip with the same answer
     rank: int = 0
     tie_with_best: bool = False

@@ -48,6 +48,7 @@ Duration = Annotated[float, _amount("s")]
 Rate = Annotated[float, _amount("request/s")]
 Power = Annotated[float, _amount("W")]
 Money = Annotated[float, _amount("USD")]
+Edition = Annotated[str, Field(pattern=r"^20\d\d-(0[1-9]|1[0-2])$")]  # year and month
 
 
 class _Strict(BaseModel):
@@ -108,6 +109,9 @@ class Limits(_Strict):
     """Hard limits of a plan."""
 
     power: Power | None = None  # W, provisioned IT power: chips with their share of host, switches and network
+    site_power: Power | None = None  # W from the grid: IT power times the PUE of the study
+    rack_power: Power | None = None  # W of IT power in one rack
+    chip_power: Power | None = None  # W of one chip
     chips: Annotated[int, Field(gt=0)] | None = None
     capex: Money | None = None  # USD
     region: str | None = None  # where it must be sold
@@ -127,6 +131,10 @@ class Study(_Strict):
     include_roadmap: bool = False
     limits: Limits = Limits()
     economics: str | dict[str, str] = "hyperscaler-owned-2026"
+    edition: Edition | None = None  # facts of a date: nothing newer is looked at
+    grid: str | None = None  # region whose tariff, PUE and carbon replace those of `economics`
+    scenarios: dict[str, dict[str, str]] = {}  # name -> inputs of the cost model that are different in it
+    revenue: str | dict[str, str] | None = None  # price of a token: '0.5 USD/Mtoken', by class, or 'api'
     objective: Objective = "usd_per_mtok"
     overlays: tuple[Path, ...] = ()
 
@@ -155,12 +163,22 @@ class Study(_Strict):
         """The same with file paths taken from `folder`."""
         overlays = tuple(folder / path for path in self.overlays)
         model = str(folder / self.model) if self.model.endswith(".json") else self.model
+        economics = self._economics_in(folder)
         trace = self.workload.trace
         workload = self.workload
         if trace is not None:
             located = trace.model_copy(update={"path": folder / trace.path})
             workload = workload.model_copy(update={"trace": located})
-        return self.model_copy(update={"overlays": overlays, "model": model, "workload": workload})
+        changed = {"overlays": overlays, "model": model, "workload": workload, "economics": economics}
+        return self.model_copy(update=changed)
+
+    def _economics_in(self, folder: Path) -> str | dict[str, str]:
+        """The way of paying with the path of a profile taken from `folder`."""
+        given = self.economics
+        name = given if isinstance(given, str) else given.get("profile", "")
+        if Path(name).suffix not in {".yaml", ".yml"}:
+            return given
+        return str(folder / name) if isinstance(given, str) else {**given, "profile": str(folder / name)}
 
 
 ACCEPTED = {
