@@ -1,0 +1,1 @@
+"""Measured against predicted: fits of engine profiles, left-out tests, intervals, published results."""

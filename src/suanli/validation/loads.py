@@ -22,11 +22,14 @@ MOST_REQUESTS = 20_000  # of one simulated instance; longer runs look the same
 LEAST_OPEN = 1000  # requests of an open loop where the number is not stated
 
 
-def predict_row(prepared: Prepared, engine: Engine) -> dict[str, float]:
-    """Metrics of a row under an engine's times. Raises RefusalError."""
+def predict_row(prepared: Prepared, engine: Engine, rounds: int = ROUNDS) -> dict[str, float]:
+    """Metrics of a row under an engine's times. Raises RefusalError.
+
+    rounds : requests per user that are simulated; fewer are quicker and weigh the start of a run more.
+    """
     case = prepared.case
     if len(prepared.tables) > 1:
-        return _split(prepared, engine)
+        return _split(prepared, engine, rounds)
     table = prepared.tables[0]
     if table.pool.role == "prefill":
         return _prefill_only(case, table, engine)
@@ -34,7 +37,7 @@ def predict_row(prepared: Prepared, engine: Engine) -> dict[str, float]:
         return _decode_only(case, table, engine)
     if case.load in ("mlperf_offline", "all_at_once") and not case.row.number("prompts"):
         return _queue_full(case, table, engine)
-    served = _serve(case, table, engine)
+    served = _serve(case, table, engine, rounds)
     return _metrics(case, table, engine, served)
 
 
@@ -69,7 +72,7 @@ def gain_of(case: Case, engine: Engine) -> float:
     return sum(engine.acceptance.si**position for position in range(case.drafts + 1))
 
 
-def _requests(case: Case, table: PoolTable) -> int:
+def _requests(case: Case, table: PoolTable, rounds: int) -> int:
     prompts = case.row.number("prompts")
     share = 1.0 / table.pool.instances
     users = max(case.users * share, 1.0)
@@ -78,14 +81,14 @@ def _requests(case: Case, table: PoolTable) -> int:
     if prompts:
         count = prompts * share
     elif case.users:
-        count = ROUNDS * users
+        count = rounds * users
     else:
         count = max(LEAST_OPEN, 4.0 * table.limit)
-    return int(min(max(count, 1.0), MOST_REQUESTS))
+    return int(min(max(count, 1.0), MOST_REQUESTS * rounds / ROUNDS))
 
 
-def _serve(case: Case, table: PoolTable, engine: Engine) -> Served:
-    count = _requests(case, table)
+def _serve(case: Case, table: PoolTable, engine: Engine, rounds: int) -> Served:
+    count = _requests(case, table, rounds)
     inputs, outputs = case.lengths.draw(count)
     instance = instance_of(case, table, engine)
     share = 1.0 / table.pool.instances
@@ -199,7 +202,7 @@ def _decode_only(case: Case, table: PoolTable, engine: Engine) -> dict[str, floa
     return {"decode_tok_s_per_chip": batch / each / size, "tpot_mean_ms": each * MS, "tpot_p50_ms": each * MS}
 
 
-def _split(prepared: Prepared, engine: Engine) -> dict[str, float]:
+def _split(prepared: Prepared, engine: Engine, rounds: int) -> dict[str, float]:
     """A closed loop on prefill and decode pools."""
     case = prepared.case
     prefill, decode = prepared.tables
@@ -213,7 +216,7 @@ def _split(prepared: Prepared, engine: Engine) -> dict[str, float]:
         transfer_s=_transfer(case, prefill, decode),
     )
     prompts = case.row.number("prompts")
-    count = int(min(prompts or ROUNDS * case.users, max(MOST_SPLIT, 2.0 * case.users)))
+    count = int(min(prompts or rounds * case.users, max(MOST_SPLIT * rounds / ROUNDS, 2.0 * case.users)))
     inputs, outputs = case.lengths.draw(count)
     served = run_split(pools, inputs, outputs, round(case.users))
     late = engine.handover_steps.si * float(np.median(served.tpot)) * pools.decode.gain

@@ -1,0 +1,252 @@
+"""Fit the few physical figures of an engine to measured serving rows, from the general to the special.
+
+Three levels: the engine on all chips, the engine on a chip family, the engine on a family from a version on. Each level
+starts from the one above and is held to it by a prior in logarithms, so a figure only moves as far as rows demand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+
+from suanli.mapping.engine import Engine, version_key
+from suanli.validation.deployment import RefusalError
+from suanli.validation.loads import predict_row
+from suanli.validation.predict import Prepared
+
+Array = NDArray[np.float64]
+
+# Figures that are fitted and the width of their prior at the first level [log]: how far engines differ.
+PRIORS = {
+    "host_s": 0.8,
+    "host_per_request_s": 0.8,
+    "kernel_factor": 0.5,
+    "matmul_factor": 0.25,
+    "expert_factor": 0.35,
+    "attention_factor": 0.35,
+    "collective_factor": 0.5,
+    "first_token_s": 0.7,
+    "frontend_s": 0.7,
+    "handover_steps": 0.7,
+    "acceptance": 0.12,
+}
+LEVEL_WIDTH = (1.0, 0.7, 0.5)  # prior width of the levels over the first one's
+WEIGHTS = {"output_tok_s_per_chip": 1.0, "total_tok_s_per_chip": 1.0, "tpot_p50_ms": 1.0, "ttft_p50_ms": 0.4}
+STAND_INS = {"tpot_p50_ms": "tpot_mean_ms", "ttft_p50_ms": "ttft_mean_ms"}
+NOISE = 0.12  # spread of a measurement around a good model [log]
+HUBER = 2.0  # residuals beyond so many spreads count linearly
+LEAST_ROWS = 6  # below that a level is not fitted
+SWEEP_ROWS = 4.0  # rows of a sweep that count in full; further ones are near repetitions
+QUICK = 3  # rounds of a closed loop that a fit simulates
+MOST_ROWS = 120  # of one fit, evenly taken from the sweeps
+
+# Versions from which an engine may have figures of its own on a family, with the date for rows without a version.
+EPOCHS: dict[str, tuple[tuple[str, str], ...]] = {
+    "sglang": (("0.5.8", "2026-01-20"), ("0.5.10", "2026-04-15")),
+    "trtllm": (("1.0", "2025-07"), ("1.2", "2025-12"), ("1.3", "2026-04")),
+    "vllm": (("0.9", "2025-06"), ("0.14", "2026-01")),
+    "trtllm-mlperf": (("5.1", "2025-06"), ("6.0", "2026-01")),
+    "vllm-mlperf": (("0.9", "2025-06"), ("0.14", "2026-01")),
+    "atom": (),
+}
+
+Values = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where fitted values apply: family "" for all, epoch 0 before the first entry of EPOCHS."""
+
+    engine: str
+    family: str = ""
+    epoch: int = -1
+
+
+@dataclass
+class Fitted:
+    """Values [SI] of every slot with the spread of their logarithms, and what they were fitted on."""
+
+    values: dict[Slot, Values] = field(default_factory=dict)
+    spreads: dict[Slot, Values] = field(default_factory=dict)
+    rows: dict[Slot, tuple[int, int]] = field(default_factory=dict)
+    residual: dict[Slot, dict[str, float]] = field(default_factory=dict)
+
+    def of(self, one: Prepared) -> Values:
+        """Values for a row: of the most special slot that was fitted."""
+        engine, family, epoch = slot_of(one)
+        for slot in (Slot(engine, family, epoch), Slot(engine, family), Slot(engine)):
+            if slot in self.values:
+                return self.values[slot]
+        return {}
+
+
+def epoch_of(engine: str, version: str, date: str) -> int:
+    """Index of the last epoch of an engine that has begun; 0 before the first."""
+    key = version_key(version.removeprefix("mlperf-"))
+    found = 0
+    for index, (since, from_date) in enumerate(EPOCHS.get(engine, ()), start=1):
+        start = version_key(since)
+        if (key >= start) if key is not None and start is not None else (date >= from_date):
+            found = index
+    return found
+
+
+def slot_of(one: Prepared) -> tuple[str, str, int]:
+    """Engine, family and epoch of a row."""
+    row = one.case.row
+    engine = one.case.engine.id
+    return engine, one.case.chip.family, epoch_of(engine, row.text("engine_version"), row.text("date"))
+
+
+def apply(engine: Engine, values: Values) -> Engine:
+    """The row's engine (its limits are the row's own) with fitted values."""
+    return engine.with_values(**values) if values else engine
+
+
+def log_errors(one: Prepared, engine: Engine) -> dict[str, float]:
+    """ln(predicted / measured) of the metrics that are fitted."""
+    try:
+        found = predict_row(one, engine, QUICK)
+    except RefusalError:
+        return {}
+    measured = one.case.row.measured()
+    errors = {}
+    for name in WEIGHTS:
+        column = name if name in measured else STAND_INS.get(name, name)
+        if column in measured and found.get(column, 0.0) > 0.0:
+            errors[name] = float(np.log(found[column] / measured[column]))
+    if one.case.load in ("mlperf_server", "mlperf_interactive", "open_loop"):
+        errors.pop("output_tok_s_per_chip", None)  # what was offered, not what could be served
+    return errors
+
+
+def _weight(one: Prepared, name: str) -> float:
+    weight = WEIGHTS[name]
+    row = one.case.row
+    if one.case.load in ("mlperf_server", "mlperf_interactive", "open_loop"):
+        weight *= 0.3
+    if row.text("quality") == "B":
+        weight *= 0.7
+    return weight
+
+
+def thinned(rows: Sequence[Prepared], most: int = MOST_ROWS) -> list[Prepared]:
+    """At most `most` rows, taken in turn from the sweeps."""
+    if len(rows) <= most:
+        return list(rows)
+    sweeps: dict[str, list[Prepared]] = {}
+    for one in rows:
+        sweeps.setdefault(one.case.row.text("sweep_id"), []).append(one)
+    chosen: list[Prepared] = []
+    depth = 0
+    while len(chosen) < most:
+        layer = [sweep[depth] for sweep in sweeps.values() if len(sweep) > depth]
+        chosen += layer[: most - len(chosen)]
+        depth += 1
+    return chosen
+
+
+def _names(rows: Sequence[Prepared]) -> list[str]:
+    """Figures that rows of these kinds can tell something about."""
+    names = list(PRIORS)
+    if not any(one.case.drafts for one in rows):
+        names.remove("acceptance")
+    if not any(len(one.tables) > 1 for one in rows):
+        names.remove("handover_steps")
+    if not any("ttft_p50_ms" in one.case.row.measured() for one in rows):
+        names.remove("first_token_s")
+    return names
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Values [SI], spreads [log], median absolute residual by metric."""
+
+    values: Values
+    spreads: Values
+    residual: dict[str, float]
+
+
+def solve(rows: Sequence[Prepared], start: Values, width: float) -> Solution:
+    """Least squares with pseudo-Huber residuals and a prior around `start`; values stay within the prior's reach."""
+    names = _names(rows)
+    centre = np.log([start[name] for name in names])
+    sigma = np.array([PRIORS[name] * width for name in names])
+    sweep_rows: dict[str, int] = {}
+    for one in rows:
+        sweep_rows[one.case.row.text("sweep_id")] = sweep_rows.get(one.case.row.text("sweep_id"), 0) + 1
+
+    def data(position: Array) -> list[tuple[Prepared, str, float]]:
+        values = dict(zip(names, np.exp(centre + position * sigma), strict=True))
+        found = []
+        for one in rows:
+            errors = log_errors(one, apply(one.case.engine, values))
+            found += [(one, name, error) for name, error in errors.items()]
+        return found
+
+    def residuals(position: Array) -> Array:
+        found = []
+        for one, name, error in data(position):
+            repeated = max(sweep_rows[one.case.row.text("sweep_id")] / SWEEP_ROWS, 1.0)
+            scaled = error / NOISE
+            soft = np.sign(scaled) * HUBER * np.sqrt(2.0 * (np.sqrt(1.0 + (scaled / HUBER) ** 2) - 1.0))
+            found.append(soft * np.sqrt(_weight(one, name) / repeated))
+        return np.concatenate([found, position])
+
+    bound = 3.0
+    result = least_squares(
+        residuals, np.zeros(len(names)), bounds=(-bound, bound), diff_step=0.05, max_nfev=9, ftol=1e-3, xtol=1e-3
+    )
+    values = dict(zip(names, np.exp(centre + result.x * sigma), strict=True))
+    covariance = np.linalg.pinv(result.jac.T @ result.jac)
+    spreads = dict(zip(names, np.sqrt(np.diag(covariance)) * sigma, strict=True))
+    found = data(result.x)
+    residual = {
+        name: float(np.median([abs(error) for _, metric, error in found if metric == name]))
+        for name in WEIGHTS
+        if any(metric == name for _, metric, _ in found)
+    }
+    return Solution({name: float(value) for name, value in values.items()}, spreads, residual)
+
+
+def fit(rows: Iterable[Prepared], say=lambda text: None) -> Fitted:  # noqa: ANN001 (a printer)
+    """All levels of all engines that have enough rows."""
+    fitted = Fitted()
+    by_engine: dict[str, list[Prepared]] = {}
+    for one in rows:
+        by_engine.setdefault(one.case.engine.id, []).append(one)
+    for engine, all_rows in sorted(by_engine.items()):
+        base = {name: getattr(all_rows[0].case.engine, name).si for name in PRIORS}
+        _level(fitted, Slot(engine), all_rows, base, 0, say)
+        above = base | fitted.values.get(Slot(engine), {})
+        families: dict[str, list[Prepared]] = {}
+        for one in all_rows:
+            families.setdefault(slot_of(one)[1], []).append(one)
+        if len(families) == 1 and not EPOCHS.get(engine):
+            continue
+        for family, some in sorted(families.items()):
+            _level(fitted, Slot(engine, family), some, above, 1, say)
+            middle = above | fitted.values.get(Slot(engine, family), {})
+            epochs: dict[int, list[Prepared]] = {}
+            for one in some:
+                epochs.setdefault(slot_of(one)[2], []).append(one)
+            if len(epochs) > 1:
+                for epoch, few in sorted(epochs.items()):
+                    _level(fitted, Slot(engine, family, epoch), few, middle, 2, say)
+    return fitted
+
+
+def _level(fitted: Fitted, slot: Slot, rows: list[Prepared], start: Values, level: int, say) -> None:  # noqa: ANN001
+    if len(rows) < LEAST_ROWS:
+        return
+    solution = solve(thinned(rows), start, LEVEL_WIDTH[level])
+    fitted.values[slot] = start | solution.values
+    fitted.spreads[slot] = solution.spreads
+    fitted.rows[slot] = (len(rows), len({one.case.row.text("sweep_id") for one in rows}))
+    fitted.residual[slot] = solution.residual
+    say(f"{slot.engine:14s} {slot.family:14s} {slot.epoch:2d} rows {len(rows):4d} residual "
+        + " ".join(f"{name.split('_')[0]} {value:.2f}" for name, value in solution.residual.items()))
