@@ -41,6 +41,9 @@ NOISE = 0.12  # spread of a measurement around a good model [log]
 HUBER = 2.0  # residuals beyond so many spreads count linearly
 LEAST_ROWS = 6  # below that a level is not fitted
 SWEEP_ROWS = 4.0  # rows of a sweep that count in full; further ones are near repetitions
+# Loads set as close to capacity as a latency limit allows: times there say little about an engine and much about the
+# distance to the limit.
+NEAR_CAPACITY = ("mlperf_server", "mlperf_interactive")
 QUICK = 3  # rounds of a closed loop that a fit simulates
 MOST_ROWS = 120  # of one fit, evenly taken from the sweeps
 
@@ -119,7 +122,7 @@ def log_errors(one: Prepared, engine: Engine) -> dict[str, float]:
         column = name if name in measured else STAND_INS.get(name, name)
         if column in measured and found.get(column, 0.0) > 0.0:
             errors[name] = float(np.log(found[column] / measured[column]))
-    if one.case.load in ("mlperf_server", "mlperf_interactive", "open_loop"):
+    if one.case.load == "open_loop":
         errors.pop("output_tok_s_per_chip", None)  # what was offered, not what could be served
     return errors
 
@@ -127,8 +130,6 @@ def log_errors(one: Prepared, engine: Engine) -> dict[str, float]:
 def _weight(one: Prepared, name: str) -> float:
     weight = WEIGHTS[name]
     row = one.case.row
-    if one.case.load in ("mlperf_server", "mlperf_interactive", "open_loop"):
-        weight *= 0.3
     if row.text("quality") == "B":
         weight *= 0.7
     return weight
@@ -218,7 +219,8 @@ def fit(rows: Iterable[Prepared], say=lambda text: None) -> Fitted:  # noqa: ANN
     fitted = Fitted()
     by_engine: dict[str, list[Prepared]] = {}
     for one in rows:
-        by_engine.setdefault(one.case.engine.id, []).append(one)
+        if one.case.load not in NEAR_CAPACITY:
+            by_engine.setdefault(one.case.engine.id, []).append(one)
     for engine, all_rows in sorted(by_engine.items()):
         base = {name: getattr(all_rows[0].case.engine, name).si for name in PRIORS}
         _level(fitted, Slot(engine), all_rows, base, 0, say)

@@ -59,6 +59,7 @@ class Engine(Record):
     max_requests: Number  # sequences per step and engine instance
     memory_fraction: Number  # of `memory_of` that the engine may fill
     memory_of: Literal["chip", "free"]  # the fraction is of all memory, or of what weights and reserve leave free
+    reserved_output: Number  # share of a request's output that its admission needs room for
     reserve: Bytes  # activations, graphs, communication buffers per chip
     kv_cache: Literal["bf16", "fp8", "as_weights"]
     host_s: Seconds  # per step, not hidden behind the device

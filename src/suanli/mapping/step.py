@@ -95,7 +95,7 @@ class StepModel:
             self._operator(cost, operator, 1.0 / place.pp, rank, stage_tokens)
         self._logits_gather(cost, rank)
         self._stage_transfer(cost, rank)
-        cost.add("host", "host", self._host_s + self._host_per_request_s * load.last_tokens / place.pp)
+        cost.add("host", "host", self._host_s + self._host_per_request_s * rank.last_tokens)
         return cost
 
     def _operator(self, cost: StepCost, operator: Operator, layers: Array, load: StepLoad, stage_tokens: Array) -> None:

@@ -99,7 +99,8 @@ def step_grids(
     b = np.tile(batch, (1, TOKEN_POINTS))
     prompt, kv, pairs, query = (x[:, None] for x in (traffic.prompt, traffic.kv, traffic.pairs, traffic.query))
     load = StepLoad(t, t * pairs, t / np.maximum(prompt, 1.0), b * query, b * kv)
-    cost = model.cost(load, busiest=_busiest(model, traffic, load, b, budget[:, None]))
+    busiest = _busiest(model, traffic, load, b, budget[:, None])
+    cost = model.cost(load, busiest=busiest)
     shape = (len(tokens), TOKEN_POINTS, BATCH_POINTS)
     table = np.stack([cost.parts[part] * cost.stages for part in PARTS], axis=-1)
     if drafter is not None:
@@ -107,5 +108,5 @@ def step_grids(
         table = table + drafter.drafts * np.stack([one.parts[part] for part in PARTS], axis=-1)
     parts = table.reshape((*shape, len(PARTS)))
     steps = (cost.stages * cost.busy).reshape(shape)
-    requests = ((t / np.maximum(prompt, 1.0) + b) * cost.busy).reshape(shape)
+    requests = (busiest.last_tokens * cost.stages * cost.busy).reshape(shape)
     return [StepGrid(tokens[i], batch[i], parts[i], steps[i], requests[i]) for i in range(len(tokens))]

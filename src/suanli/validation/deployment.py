@@ -149,7 +149,7 @@ def _case(row: Row, facts: Facts) -> Case:
     notes += more
     if lengths is None:
         raise RefusalError(reason)
-    pools, more = _pools(row, graph, hardware, precision, engine)
+    pools, more = _pools(row, graph, hardware, precision, engine, settings)
     notes += more
     drafts = 0
     if row.speculative:
@@ -208,13 +208,14 @@ def _precision(
     if published and own and set(published) == {"expert"}:
         weights = "bf16"
     activation = row.text("activation_dtype")
-    if set(published.values()) == {"mxfp4"} and "mxfp4" in kept.values() and not activation:
-        # Blackwell kernels for these checkpoints multiply by 8-bit activations; older chips expand the weights.
+    if set(published.values()) == {"mxfp4"} and "mxfp4" in kept.values():
+        # Kernels of chips with four-bit units multiply by 8-bit activations, those of older chips expand the weights.
         activation = "fp8" if "fp4" in hardware.peaks else "bf16"
         notes.append(f"activations of the experts in {activation}: default of the kernels, not stated")
     kv = row.text("kv_dtype")
     if kv not in ("bf16", "fp16", "fp8", "int8"):
-        low = row.text("weights_dtype") not in ("bf16", "fp16", "int8")
+        # Checkpoints whose attention is left in 16 bit carry no scales for a cache in 8 bit.
+        low = weights not in ("bf16", "fp16", "int8")
         kv = "fp8" if low and engine.kv_cache in ("fp8", "as_weights") else "bf16"
         notes.append(f"KV cache in {kv} (default of {engine.id})")
     precision = precision_of(
@@ -238,19 +239,23 @@ def _load(row: Row) -> tuple[str, list[str]]:
 
 
 def _pools(
-    row: Row, graph: ModelGraph, hardware: Hardware, precision: Precision, engine: Engine
+    row: Row, graph: ModelGraph, hardware: Hardware, precision: Precision, engine: Engine, settings: Settings
 ) -> tuple[tuple[Pool, ...], list[str]]:
     if row.text("mode") == "disaggregated":
         return _split_pools(row, graph, hardware)
     chips = row.number("chips")
     if chips is None:
         raise RefusalError("number of chips not known")
-    notes = []
+    notes: list[str] = []
     width, stages = row.number("tp"), int(row.number("pp") or 1)
+    groups, spread = row.number("attn_dp"), row.number("ep")
+    if settings.attention_dp and experts_of(graph) and width is not None:
+        groups = spread = width
+        notes.append("attention data-parallel and experts spread, as the benchmark's text says")
     if width is None:
         width = _smallest(graph, hardware, precision, engine, chips, stages)
         notes.append(f"parallelism not stated: instances of {width:.0f} chips, the smallest that hold the weights")
-    place, more = _place(graph, int(width), stages, row.number("attn_dp"), row.number("ep"))
+    place, more = _place(graph, int(width), stages, groups, spread)
     role = {"prefill_only": "prefill", "decode_only": "decode"}.get(row.text("mode"), "aggregated")
     instances = chips / (place[0] * place[1] * place[2])
     return (Pool(role, across_systems(hardware, int(width) * stages), place, instances),), notes + more

@@ -128,7 +128,9 @@ def _limit(case: Case, pool: Pool, index: int, place: Placements, traffic: Traff
     """Requests that an instance can hold: memory and the sequence limit."""
     one = place.take(np.array([index]))
     fit = memory_fit(case.graph, pool.hardware, case.precision, case.engine, one)
-    held = float(fit.requests(np.array([[traffic.kv[index]]]))[0, 0])
+    lengths, share = case.lengths, case.engine.reserved_output.si
+    room = max(float(traffic.kv[index]), lengths.input_tokens + share * lengths.output_tokens)
+    held = float(fit.requests(np.array([[room]]))[0, 0])
     if held < 1.0:
         return held
     return float(min(held, case.engine.max_requests.si * pool.place[2]))

@@ -17,7 +17,8 @@ class Settings(Record):
     token_budget, max_requests : per engine rank. memory_fraction : of chip memory. poll_steps : decode steps between
     two looks at new requests. wait_steps : steps that waiting prompts are held back while others decode, until they
     fill `wait_share` of the token budget or, with `wait_every_rank`, give one prompt to every attention rank.
-    drafts : drafted tokens per step.
+    drafts : drafted tokens per step. attention_dp : attention runs data-parallel on every chip of an instance of a
+    mixture of experts, whatever the label says.
     """
 
     kv_cache: Literal["bf16", "fp8"] | None = None
@@ -29,6 +30,7 @@ class Settings(Record):
     wait_share: float | None = None
     wait_every_rank: bool | None = None
     drafts: int | None = None
+    attention_dp: bool | None = None
 
 
 class Recipe(Record):
@@ -48,6 +50,7 @@ class Recipe(Record):
     attention_dp: bool | None = None
     from_users: float = 0.0
     to_users: float = float("inf")
+    versions: tuple[str, ...] = ()
     from_date: str = ""
     input_tokens: float | None = None
     output_tokens: float | None = None
@@ -63,6 +66,7 @@ class Recipe(Record):
             (self.models, row.text("model")),
             (self.weights, row.text("weights_dtype")),
             (self.modes, row.text("mode")),
+            (self.versions, row.text("engine_version")),
         )
         if any(accepted and given not in accepted for accepted, given in texts):
             return False
