@@ -23,6 +23,7 @@ from suanli.search.excuses import any_fits, limit_excuse, slo_excuse
 from suanli.search.front import front_of
 from suanli.search.market import Market, market_of
 from suanli.search.model import StudyModel, read_model
+from suanli.search.money import Question, check, money_of, power_of, repriced
 from suanli.search.rank import ranked, sort_key, without_twins
 from suanli.search.records import Profiles, load_profiles
 from suanli.search.result import Deployment, Excuse, Plan
@@ -49,6 +50,11 @@ class Context:
     demand: Demand
     market: Market
 
+    @property
+    def question(self) -> Question:
+        """What the money of the plan depends on."""
+        return Question(self.study, self.market, self.catalog, self.demand, self.model.graph.id)
+
 
 def plan(study: Study, *, catalog: Catalog | None = None, progress: Progress | None = None) -> Plan:
     """Rank the deployments that answer a study. Raises StudyError with every problem of the study.
@@ -59,6 +65,7 @@ def plan(study: Study, *, catalog: Catalog | None = None, progress: Progress | N
     systems, excuses = _systems(context)
     found: list[Deployment] = []
     others: list[Deployment] = []
+    over_limit: list[Deployment] = []
     tables: list[Evaluated] = []
     costs: dict[str, SystemCost | None] = {}
     inputs: list[dict[str, object]] = inputs_of_profile(context.market.profile)
@@ -79,15 +86,18 @@ def plan(study: Study, *, catalog: Catalog | None = None, progress: Progress | N
         if not any_fits((table.aggregated, table.decode)):
             excuses.append(slo_excuse(system.id, (table.aggregated, table.decode), study.slo))
             continue
-        within, excuse = _deployments(context, table, costs[system.id])
+        within, beyond, excuse = _deployments(context, table, costs[system.id])
         found += within[:1]
         others += within[1:]
+        over_limit += beyond[:1]
         if excuse:
             excuses.append(excuse)
     if progress:
         progress("pairs", len(systems), len(systems))
     found += _pairs(context, tables, costs)
     order = ranked(without_twins(found), study.objective)
+    money = money_of(order, {name: cost for name, cost in costs.items() if cost}, context.question)
+    order = repriced(order, money, study.objective) if money else order
     used = {name for one in (*order, *others) for name in one.sources} | set(context.market.profile.sources())
     return Plan(
         study=study.model_dump(mode="json", exclude_none=True),
@@ -98,6 +108,9 @@ def plan(study: Study, *, catalog: Catalog | None = None, progress: Progress | N
         alternatives=tuple(others),
         excuses=tuple(sorted(excuses, key=lambda excuse: excuse.system)),
         evaluated=sum(table.rows for table in tables),
+        edition=study.edition,
+        money=money,
+        power=power_of([*order, *over_limit], context.question),
         citations=citations_of(used, context.catalog),
         inputs=tuple(inputs),
         fronts={table.ready.system.id: front_of(table.aggregated, costs[table.ready.system.id]) for table in tables},
@@ -129,7 +142,12 @@ def _context(study: Study, catalog: Catalog | None) -> Context:
             problems += [f"systems: {line}" for line in error.problems]
     if problems:
         raise StudyError(problems)
-    return Context(study, facts, load_profiles(), model, demand, market)
+    context = Context(study, facts, load_profiles(), model, demand, market)
+    try:
+        check(context.question)
+    except EconomicsError as error:
+        raise StudyError(list(error.problems)) from None
+    return context
 
 
 def _systems(context: Context) -> tuple[list[System], list[Excuse]]:
@@ -193,8 +211,10 @@ def _input_width(ready: Ready, column: Column, row: int, study: Study) -> float:
     return width_from_inputs(float(column.rate[row]), low, high)
 
 
-def _deployments(context: Context, table: Evaluated, cost: SystemCost | None) -> tuple[list[Deployment], Excuse | None]:
-    """Aggregated and same-system disaggregated deployments of one system, best first, within the study's limits."""
+def _deployments(
+    context: Context, table: Evaluated, cost: SystemCost | None
+) -> tuple[list[Deployment], list[Deployment], Excuse | None]:
+    """Aggregated and same-system disaggregated deployments of one system, best first: within the limits, and beyond."""
     study, ready = context.study, table.ready
     found: list[Deployment] = []
     column = table.aggregated
@@ -211,12 +231,14 @@ def _deployments(context: Context, table: Evaluated, cost: SystemCost | None) ->
         found.append(assemble((choice,), rate, context.demand))
     found += _disaggregated(context, table, table, cost, cost)
     found.sort(key=lambda one: sort_key(one, study.objective))
-    within = [one for one in found if limit_excuse(one, study.limits) is None]
+    broken = [limit_excuse(one, study.limits) for one in found]
+    within = [one for one, excuse in zip(found, broken, strict=True) if excuse is None]
+    beyond = [one for one, excuse in zip(found, broken, strict=True) if excuse is not None]
     if found and not within:
-        return [], Excuse(ready.system.id, str(limit_excuse(found[0], study.limits)), "limit")
+        return [], beyond, Excuse(ready.system.id, str(broken[0]), "limit")
     if not found:
-        return [], slo_excuse(ready.system.id, table.columns, study.slo)
-    return within, None
+        return [], [], slo_excuse(ready.system.id, table.columns, study.slo)
+    return within, beyond, None
 
 
 def _disaggregated(

@@ -13,6 +13,9 @@ from suanli.search.estimate import Estimate, significant
 if TYPE_CHECKING:
     import pandas as pd
 
+    from suanli.search.megawatt import PowerPrice
+    from suanli.search.money import Money
+
 PLAN_SCHEMA_VERSION = 1
 
 
@@ -152,6 +155,9 @@ class Plan:
     citations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     inputs: tuple[Mapping[str, Any], ...] = ()
     fronts: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)  # by system, see search.front
+    edition: str | None = None  # date of the facts, where the study asks for one
+    money: Money | None = None  # None where nothing has a price
+    power: PowerPrice | None = None  # None without a power cap
 
     def __len__(self) -> int:
         return len(self.deployments)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from suanli.catalog.dates import surely_before
 from suanli.catalog.schema import Chip, System
 from suanli.chip import Efficiency, efficiency_of
 from suanli.mapping.calibration import calibration_of, evidence_class
@@ -71,6 +72,10 @@ def status_excuse(system: System, chip: Chip, study: Study, *, named: bool) -> E
     if status != "on_sale" and not named and not (roadmap and study.include_roadmap):
         hint = "; name it or set include_roadmap: true" if roadmap else "; name it to plan on it all the same"
         return Excuse(system.id, STATUS_EXCUSES[status] + since + hint, "roadmap" if roadmap else "region")
+    if study.edition and system.availability.since and surely_before(study.edition, system.availability.since):
+        return Excuse(
+            system.id, f"not on sale in {study.edition}: available since {system.availability.since}", "roadmap"
+        )
     region = study.limits.region
     if region is None:
         return None

@@ -1,0 +1,235 @@
+"""The money of a plan: intervals of every headline, who is cheapest, what moves the answer, and how to pay for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from suanli.catalog.loader import Catalog
+from suanli.economics.price import HOURS_PER_YEAR, SECONDS_PER_HOUR
+from suanli.economics.uncertainty import (
+    Regret,
+    Swing,
+    probability_cheaper,
+    probability_cheapest,
+    quantiles,
+    sample_headlines,
+    tornado,
+)
+from suanli.search.cost import SystemCost
+from suanli.search.estimate import Estimate
+from suanli.search.fleet import Fleet, fleet_of
+from suanli.search.market import Market
+from suanli.search.megawatt import PowerPrice, power_price
+from suanli.search.rank import TIE
+from suanli.search.result import Deployment
+from suanli.search.scenarios import costs_in, regret_of, scenarios_of
+from suanli.search.study import Study
+from suanli.search.ways import CashPlan, Ways, revenue_of, revenue_per_hour, ways_of
+from suanli.serving.steady import Demand
+
+TOP = 20  # deployments that are sampled
+SAMPLES = 10_000
+SEED = 1
+# Metrics that move in proportion to the price of all tokens.
+FOLLOWERS = ("usd_per_mtok_blended_output", "usd_per_mtok_uncached_input", "usd_per_mtok_output")
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """Where 10, 50 and 90 % of the belief lie below."""
+
+    p10: float
+    p50: float
+    p90: float
+
+    def scaled(self, factor: float) -> Quantiles:
+        """All three times a factor."""
+        return Quantiles(self.p10 * factor, self.p50 * factor, self.p90 * factor)
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What the hours of a deployment are paid for [USD/h]: work, waiting, and chips that are broken."""
+
+    busy: float
+    idle: float
+    unavailable: float
+    spare_enough: bool  # the chips that work can carry the traffic while others are broken
+
+    @property
+    def usd_per_useful_hour(self) -> float:
+        """Whole bill over the share of the hours with work [USD/h]."""
+        total = self.busy + self.idle + self.unavailable
+        return total * total / self.busy if self.busy else float("inf")
+
+
+@dataclass(frozen=True)
+class FleetMoney:
+    """One deployment in money."""
+
+    fleet: Fleet
+    deployment: Deployment
+    headlines: Mapping[str, Quantiles]
+    p_cheapest: float
+    p_beats_best: float
+    p_cheaper_than_next: float | None
+    bill: Bill
+
+    @cached_property
+    def waterfall(self) -> dict[str, float]:
+        """Cost by line [USD/h]."""
+        return self.fleet.waterfall()
+
+
+@dataclass(frozen=True)
+class Money:
+    """The money of a plan; the deployments are the first :data:`TOP` with a price, in the order of the plan."""
+
+    market: Market
+    deployments: tuple[FleetMoney, ...]
+    swings: tuple[Swing, ...]  # of the best deployment's price per million tokens
+    regret: Regret
+    scenario_costs: Mapping[str, Mapping[str, float]]
+    ways: Ways
+    cash: CashPlan
+    costs: Mapping[str, SystemCost] = field(repr=False)  # of every system with a price
+
+    @property
+    def best(self) -> FleetMoney:
+        """The deployment that the plan puts first."""
+        return self.deployments[0]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What of a study the money depends on."""
+
+    study: Study
+    market: Market
+    catalog: Catalog
+    demand: Demand
+    model: str
+
+
+def money_of(order: Sequence[Deployment], costs: Mapping[str, SystemCost], question: Question) -> Money | None:
+    """Money of a ranked plan; None where nothing has a price. Raises EconomicsError with every problem."""
+    study, market, demand = question.study, question.market, question.demand
+    scenarios = scenarios_of(study.scenarios, market.profile)
+    prices = revenue_of(study.revenue, market, question.model, demand)
+    top = [one for one in order if one.prices][:TOP]
+    if not top:
+        return None
+    tokens = demand.input_tokens + demand.output_tokens
+    fleets = [fleet_of(one, tokens, rate_of(one)) for one in top]
+    best, rate = fleets[0], rate_of(top[0])
+    revenue = revenue_per_hour(prices, demand, rate) if prices else 0.0
+    return Money(
+        market=market,
+        deployments=sampled(top, fleets),
+        swings=tuple(swing for swing in tornado(best.ranges, best.usd_per_mtok) if swing.size > 0.0),
+        regret=regret_of(fleets, scenarios),
+        scenario_costs=costs_in(fleets, scenarios),
+        ways=ways_of(top[0], best, market, question.catalog, demand, question.model),
+        cash=CashPlan(best.cash_flow(revenue * HOURS_PER_YEAR), best.discount_rate, prices),
+        costs=costs,
+    )
+
+
+def check(question: Question) -> None:
+    """Raise EconomicsError for scenarios and revenues that cannot be read, before anything is computed."""
+    scenarios_of(question.study.scenarios, question.market.profile)
+    revenue_of(question.study.revenue, question.market, question.model, question.demand)
+
+
+def rate_of(deployment: Deployment) -> float:
+    """Requests/s that a deployment serves [request/s]."""
+    return deployment.value("max_request_s") * max(pool.load for pool in deployment.pools)
+
+
+def sampled(
+    top: Sequence[Deployment], fleets: Sequence[Fleet], samples: int = SAMPLES, seed: int = SEED
+) -> tuple[FleetMoney, ...]:
+    """Every headline of every deployment over the ranges of all inputs and the error of the prediction together."""
+    table = sample_headlines(fleets, samples, seed)
+    draws = {name: headlines["usd_per_mtok"] for name, headlines in table.items()}
+    cheapest = probability_cheapest(draws)
+    best = draws[fleets[0].name]
+    found = []
+    for index, (one, fleet) in enumerate(zip(top, fleets, strict=True)):
+        after = draws[fleets[index + 1].name] if index + 1 < len(fleets) else None
+        found.append(
+            FleetMoney(
+                fleet=fleet,
+                deployment=one,
+                headlines=_headlines(one, table[fleet.name]),
+                p_cheapest=cheapest[fleet.name],
+                p_beats_best=probability_cheaper(draws[fleet.name], best) if index else 0.0,
+                p_cheaper_than_next=None if after is None else probability_cheaper(draws[fleet.name], after),
+                bill=bill_of(one),
+            )
+        )
+    return tuple(found)
+
+
+def repriced(order: Sequence[Deployment], money: Money, objective: str) -> tuple[Deployment, ...]:
+    """The deployments of a plan with the sampled intervals of their money, and ties by the sampled probabilities."""
+    known = {one.deployment.rank: one for one in money.deployments}
+    return tuple(_repriced(one, known[one.rank], objective) if one.rank in known else one for one in order)
+
+
+def bill_of(deployment: Deployment) -> Bill:
+    """Split of the price of an hour: work by the load of each pool, then broken chips, then waiting."""
+    total = sum(pool.usd_per_hour for pool in deployment.prices)
+    busy = sum(
+        price.usd_per_hour * min(pool.load, 1.0)
+        for price, pool in zip(deployment.prices, deployment.pools, strict=True)
+    )
+    broken = sum(
+        price.usd_per_hour * (1.0 - price.cost.quote.values.get("operations.availability", 1.0))
+        for price in deployment.prices
+    )
+    enough = busy + broken <= total * (1.0 + 1e-9)
+    return Bill(busy, max(total - busy - broken, 0.0), min(broken, total - busy), enough)
+
+
+def _headlines(deployment: Deployment, draws: Mapping[str, np.ndarray]) -> dict[str, Quantiles]:
+    found = {name: Quantiles(*quantiles(values)) for name, values in draws.items()}
+    middle = deployment.value("usd_per_mtok")
+    for name in FOLLOWERS:
+        if name in deployment.metrics:
+            found[name] = found["usd_per_mtok"].scaled(deployment.value(name) / middle)
+    per_request = deployment.value("usd_per_hour") / SECONDS_PER_HOUR / rate_of(deployment)
+    found["usd_per_request"] = found["usd_per_mtok"].scaled(per_request / middle)
+    useful = bill_of(deployment).usd_per_useful_hour / deployment.value("usd_per_hour")
+    found["usd_per_useful_hour"] = found["usd_per_hour"].scaled(useful)
+    return found
+
+
+def _repriced(one: Deployment, money: FleetMoney, objective: str) -> Deployment:
+    changed: dict[str, Estimate] = {}
+    for name, found in money.headlines.items():
+        if name in one.metrics:
+            old = one.metrics[name]
+            changed[name] = replace(old, low=min(found.p10, old.value), high=max(found.p90, old.value))
+    one = replace(one, metrics={**one.metrics, **changed})
+    if objective != "usd_per_mtok":
+        return one
+    chance = money.p_beats_best
+    return replace(one, p_beats_best=chance, tie_with_best=one.rank > 1 and chance > 1.0 - TIE)
+
+
+def power_of(deployments: Sequence[Deployment], question: Question) -> PowerPrice | None:
+    """Price of the power cap of a study; None without one, or where the traffic follows from the latency.
+
+    `deployments` are the best of every system, also those that break a limit: they are what a larger cap would allow.
+    """
+    limits, rate = question.study.limits, question.study.workload.rate
+    if limits.power is None or rate is None:
+        return None
+    prices = revenue_of(question.study.revenue, question.market, question.model, question.demand)
+    per_request = revenue_per_hour(prices, question.demand, 1.0) / SECONDS_PER_HOUR if prices else None
+    return power_price(deployments, rate, limits.power, limits.chips, per_request)
