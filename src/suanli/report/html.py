@@ -35,7 +35,6 @@ from suanli.search.result import Deployment, Excuse, Plan
 if TYPE_CHECKING:
     import jinja2
 
-WORD_JOINER = "\u2060"  # keeps an interval on one line
 BARS = 10  # deployments in the breakdowns and the details
 MS = 1e3
 NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.])")
@@ -70,7 +69,7 @@ def html_text(plan: Plan) -> str:
     context = {
         "plan": plan,
         "question": question(plan),
-        "headline": headline(plan).replace(DASH, DASH + WORD_JOINER),
+        "headline": headline(plan),
         "tied": ties(plan),
         "tiles": _tiles(plan),
         "columns": COLUMNS,

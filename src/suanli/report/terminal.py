@@ -70,8 +70,8 @@ def plan_parts(plan: Plan, top: int, columns: int) -> Iterator[RenderableType]:
     yield Text(f"\n{headline(plan)}\n", style="bold")
     if len(plan):
         yield ranked_table(plan.deployments[:top], wide=columns >= WIDE)
-        legend = "".join(f"{line}\n" for line in _legend(plan, top, columns))
-        yield Text(f"\n{legend}" + ("\n" if legend else ""), style="dim", end="")
+        legend = _legend(plan, top, columns)
+        yield Text("\n".join(["", *legend, ""]) if legend else "", style="dim")
     if plan.excuses:
         yield from _excuses(plan.excuses)
     if len(plan):
