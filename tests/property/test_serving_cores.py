@@ -113,7 +113,9 @@ def test_cores_agree(simulation: tuple[Requests, StepTable, EngineConfig, Cluste
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_same_input_gives_the_same_bytes(scheduler: str) -> None:
     rng = np.random.default_rng(1)
-    requests = Requests.build(np.cumsum(rng.exponential(0.02, 300)), rng.integers(1, 900, 300), rng.integers(1, 90, 300))
+    requests = Requests.build(
+        np.cumsum(rng.exponential(0.02, 300)), rng.integers(1, 900, 300), rng.integers(1, 90, 300)
+    )
     table = StepTable(tokens=np.array([0.0, 512.0]), base_s=np.array([0.004, 0.03]))
     engine = EngineConfig(kv_blocks=200, scheduler=scheduler, max_num_seqs=64)
     first, second = (simulate(requests, table, engine).records.tobytes() for _ in range(2))

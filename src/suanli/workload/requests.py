@@ -29,7 +29,7 @@ class Prefixes:
 
     block_tokens: int
     start: NDArray[np.int64]
-    ids: NDArray[np.int64]
+    ids: NDArray[np.int32] | NDArray[np.int64]
 
     @classmethod
     def build(cls, block_tokens: int, lists: list[ArrayLike]) -> Self:
@@ -41,6 +41,8 @@ class Prefixes:
 
     def take(self, order: NDArray[np.intp]) -> Prefixes:
         """The prefixes of the requests `order`, in that order."""
+        if np.array_equal(order, np.arange(self.start.size - 1)):
+            return self
         sizes = np.diff(self.start)[order]
         start = np.zeros(order.size + 1, dtype=np.int64)
         np.cumsum(sizes, out=start[1:])
