@@ -37,6 +37,11 @@ class Market:
         """Ways of paying for a system that the profile cannot price: none where the study rents anyway."""
         return () if self.profile.structure == "rented" else self.rentals
 
+    @property
+    def pue(self) -> float | None:
+        """Facility power over IT power; None where the landlord knows it."""
+        return self.profile.values().get("energy.pue")
+
     def near(self, subjects: Sequence[str]) -> list[Price]:
         """Prices of the subjects in the region of the study; none where the study names no region."""
         return [price for price in self.prices if price.subject in subjects and price.region == self.region]
@@ -50,6 +55,8 @@ def market_of(study: Study, catalog: Catalog) -> Market:
     if profile.currency != "USD" and "USD" not in profile.exchange:
         accepted = f"USD per {profile.currency}, because a plan is told in USD"
         raise EconomicsError(f"{profile.id}: exchange.USD: missing; accepted: {accepted}")
+    if study.limits.site_power is not None and "energy.pue" not in profile.inputs:
+        raise EconomicsError(f"limits.site_power: needs energy.pue, which {profile.id} does not have; accepted: power")
     return Market(
         profile=profile,
         rentals=_rentals(edition),

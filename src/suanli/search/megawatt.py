@@ -79,14 +79,15 @@ def power_price(
     must = MUST_SERVE * max(-option.value_per_year for option in options)
     mix = best_mix([_worth(option, must) for option in options], limits)
     served = sum(mix.amounts.values()) / rate
-    more = mix.shadow_price[POWER] / must * WATTS_PER_MW if served < WHOLE else 0.0
-    price: float | None = mix.shadow_price[POWER] * WATTS_PER_MW
+    price: float | None = _per_mw(mix)
+    more = 0.0
     if served < WHOLE:
         price = None
+        more = _per_mw(best_mix([Option(option.name, 1.0, option.uses) for option in options], limits))
         if usd_per_request is not None:
             worth = usd_per_request * HOURS_PER_YEAR * 3600.0
             mix = best_mix([_worth(option, worth) for option in options], limits)
-            served, price = sum(mix.amounts.values()) / rate, mix.shadow_price[POWER] * WATTS_PER_MW
+            served, price = sum(mix.amounts.values()) / rate, _per_mw(mix)
     return PowerPrice(
         cap_kw=cap_w / KW,
         needed_kw=needed / KW,
@@ -108,6 +109,10 @@ def _options(deployments: Sequence[Deployment], rate: float, chips: int | None) 
         uses |= {CHIPS: one.value("chips") / rate} if chips is not None else {}
         found.append(Option(one.name, -one.value("usd_per_hour") * HOURS_PER_YEAR / rate, uses))
     return found
+
+
+def _per_mw(mix: Mix) -> float:
+    return float(mix.shadow_price[POWER]) * WATTS_PER_MW
 
 
 def _worth(option: Option, usd_per_year: float) -> Option:

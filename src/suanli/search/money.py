@@ -227,9 +227,11 @@ def power_of(deployments: Sequence[Deployment], question: Question) -> PowerPric
 
     `deployments` are the best of every system, also those that break a limit: they are what a larger cap would allow.
     """
-    limits, rate = question.study.limits, question.study.workload.rate
-    if limits.power is None or rate is None:
+    limits, rate, pue = question.study.limits, question.study.workload.rate, question.market.pue
+    caps = [limits.power, limits.site_power / pue if limits.site_power and pue else None]
+    given = [cap for cap in caps if cap is not None]
+    if not given or rate is None:
         return None
     prices = revenue_of(question.study.revenue, question.market, question.model, question.demand)
     per_request = revenue_per_hour(prices, question.demand, 1.0) / SECONDS_PER_HOUR if prices else None
-    return power_price(deployments, rate, limits.power, limits.chips, per_request)
+    return power_price(deployments, rate, min(given), limits.chips, per_request)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from suanli.catalog.files import CatalogError
 from suanli.catalog.loader import Catalog, load
-from suanli.catalog.schema import System
+from suanli.catalog.schema import Chip, System
 from suanli.economics.finance import EconomicsError
 from suanli.search.assemble import Choice, assemble, transfer_seconds
 from suanli.search.candidates import Column, aggregated_column, decode_column, operating_point, prefill_column
@@ -19,7 +19,7 @@ from suanli.search.cite import citations_of, inputs_of, inputs_of_profile
 from suanli.search.cost import NoPriceError, SystemCost, cost_or_rent
 from suanli.search.demand import demand_of
 from suanli.search.evaluate import Evaluated, closed_rate, evaluate, offered_rate, order_of, screen
-from suanli.search.excuses import any_fits, limit_excuse, slo_excuse
+from suanli.search.excuses import any_fits, limit_excuse, power_excuse, slo_excuse
 from suanli.search.front import front_of
 from suanli.search.market import Market, market_of
 from suanli.search.model import StudyModel, read_model
@@ -94,7 +94,8 @@ def plan(study: Study, *, catalog: Catalog | None = None, progress: Progress | N
             excuses.append(excuse)
     if progress:
         progress("pairs", len(systems), len(systems))
-    found += _pairs(context, tables, costs)
+    pairs, beyond = _pairs(context, tables, costs)
+    found, over_limit = found + pairs, over_limit + beyond
     order = ranked(without_twins(found), study.objective)
     money = money_of(order, {name: cost for name, cost in costs.items() if cost}, context.question)
     order = repriced(order, money, study.objective) if money else order
@@ -159,12 +160,18 @@ def _systems(context: Context) -> tuple[list[System], list[Excuse]]:
     kept, excuses = [], []
     for system in chosen:
         named = bool(literal & {system.id, *(alias.lower() for alias in system.aliases)})
-        excuse = status_excuse(system, catalog.chip_of(system), study, named=named)
+        chip = catalog.chip_of(system)
+        excuse = status_excuse(system, chip, study, named=named) or _too_hungry(system, chip, study)
         if excuse:
             excuses.append(excuse)
         else:
             kept.append(system)
     return kept, excuses
+
+
+def _too_hungry(system: System, chip: Chip, study: Study) -> Excuse | None:
+    known = chip.power.known and system.power.all_in_per_chip.known
+    return power_excuse(system, chip, study.limits) if known else None
 
 
 def _prepare(context: Context, system: System) -> Ready | Excuse:
@@ -231,7 +238,7 @@ def _deployments(
         found.append(assemble((choice,), rate, context.demand))
     found += _disaggregated(context, table, table, cost, cost)
     found.sort(key=lambda one: sort_key(one, study.objective))
-    broken = [limit_excuse(one, study.limits) for one in found]
+    broken = [limit_excuse(one, study.limits, context.market.pue) for one in found]
     within = [one for one, excuse in zip(found, broken, strict=True) if excuse is None]
     beyond = [one for one, excuse in zip(found, broken, strict=True) if excuse is not None]
     if found and not within:
@@ -273,16 +280,19 @@ def _best_row(column: Column, ready: Ready, rate: float, objective: str, cost: S
     return int(np.argmin(score))
 
 
-def _pairs(context: Context, tables: list[Evaluated], costs: Mapping[str, SystemCost | None]) -> list[Deployment]:
+def _pairs(
+    context: Context, tables: list[Evaluated], costs: Mapping[str, SystemCost | None]
+) -> tuple[list[Deployment], list[Deployment]]:
     """Prefill on one system, decode on another of the same vendor (KV formats of two vendors do not match).
 
-    Only pairs that promise to beat what either system does alone are worked out.
+    Only pairs that promise to beat what either system does alone are worked out: within the limits, and beyond.
     """
     rate, objective = context.study.workload.rate, context.study.objective
     if rate is None or objective == "ttft":
-        return []
+        return [], []
     scores = [_least(table, costs[table.ready.system.id], rate, objective) for table in tables]
     found: list[Deployment] = []
+    beyond: list[Deployment] = []
     for (first, alone), (second, other_alone) in product(zip(tables, scores, strict=True), repeat=2):
         one, other = first.ready.system, second.ready.system
         if one.id == other.id or one.vendor != other.vendor:
@@ -290,9 +300,9 @@ def _pairs(context: Context, tables: list[Evaluated], costs: Mapping[str, System
         if alone["prefill"] + other_alone["decode"] >= PAIR_GAIN * min(alone["alone"], other_alone["alone"]):
             continue
         pairs = _disaggregated(context, first, second, costs[one.id], costs[other.id])
-        within = [pair for pair in pairs if limit_excuse(pair, context.study.limits) is None]
-        found += sorted(within, key=lambda pair: sort_key(pair, objective))[:1]
-    return found
+        for pair in pairs:
+            (found if limit_excuse(pair, context.study.limits, context.market.pue) is None else beyond).append(pair)
+    return found, beyond
 
 
 def _least(table: Evaluated, cost: SystemCost | None, rate: float, objective: str) -> dict[str, float]:
