@@ -75,6 +75,13 @@ def test_all_problems_come_at_once(run, folder):
     assert starts == ["model", "workload.profile", "economics", "systems"]
 
 
+def test_unknown_key_lists_what_is_accepted(run, folder):
+    (folder / "bad.yaml").write_text((folder / "study.yaml").read_text() + "system: all\n", encoding="utf-8")
+    done = run("plan", "bad.yaml")
+    assert done.code == 2
+    assert done.err.startswith("error: bad.yaml: system: unknown key; accepted: schema_version, model, weights")
+
+
 def test_null_peak_is_an_excuse_not_a_number(run, folder):
     """A chip whose peaks nobody knows is refused by name of what is missing; the other systems are planned."""
     (folder / "mine.yaml").write_text(OVERLAY, encoding="utf-8")

@@ -124,10 +124,13 @@ def test_bars_share_one_scale_and_add_up():
 
 
 def test_step_bars_show_every_pool_and_the_whole_step():
-    panel = step_panel(small_plan().deployments)
+    panel = step_panel(small_plan().deployments, 10)
     assert panel is not None
     assert [bar.name for bar in panel.bars] == ["a-8", "a-8, prefill", "b-8, decode"]
     assert panel.bars[0].total == "18.1"
+    cut = step_panel(small_plan().deployments, 1)
+    assert cut is not None
+    assert [bar.rank for bar in cut.bars] == [1]
 
 
 def test_memory_bar_is_full():

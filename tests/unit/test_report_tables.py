@@ -47,6 +47,10 @@ def test_ties_are_marked_and_explained():
     assert "≈" not in printed(plan(deployment()), 120)
 
 
+def test_other_systems_with_the_same_answer_are_named():
+    assert "also on a-64, a-256" in printed(plan(deployment(also_on=("a-64", "a-256"))), 120)
+
+
 def test_top_cuts_the_table_and_says_so():
     shown = printed(small_plan(), 120, top=1)
     assert "b-8" not in shown

@@ -49,7 +49,7 @@ def test_question_names_model_load_and_limits():
 def test_question_names_hard_limits():
     study = small_plan().study | {"limits": {"power": 4e5, "chips": 64, "capex": 5e6, "region": "us"}}
     asked = question(plan(deployment(), study=study))
-    assert asked.endswith("at most 400 kW, at most 64 chips, at most 5 MUSD of capex, sold in us")
+    assert asked.endswith("at most 400 kW of IT power, at most 64 chips, at most 5 MUSD of capex, sold in us")
 
 
 def test_headline_says_what_how_much_and_how_sure():

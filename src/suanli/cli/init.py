@@ -15,7 +15,7 @@ TEMPLATE = """\
 # Every number carries its unit. What is commented out is optional.
 schema_version: 1
 
-model: qwen3-235b-a22b              # `suanli catalog list models`, or the path of a config.json
+model: qwen3-235b-a22b              # `suanli catalog list --kind models`, or the path of a config.json
 weights: fp8                        # format of the weights; without it that of the published checkpoint
 # kv_cache: fp8                     # bf16 or fp8; without it what the engine does
 # activations: bf16
@@ -38,11 +38,17 @@ systems: all                        # or a list of ids and patterns: [nvidia-*, 
 
 # limits:
 #   power: 1 MW                     # IT power: chips with their share of host, switches and network
+#   site_power: 1.2 MW              # from the grid: IT power times PUE
+#   rack_power: 130 kW
+#   chip_power: 1 kW
 #   chips: 2048
 #   capex: 50 MUSD
 #   region: us                      # only what is sold there
 
 economics: hyperscaler-owned-2026   # a named way of paying; or {profile: ID, energy.electricity: 0.07 USD/kWh}
+# edition: 2026-06                  # facts of that date, nothing newer
+# grid: us-texas                    # tariff, PUE and carbon of a region; `suanli catalog list --kind grids`
+# revenue: 0.5 USD/Mtoken           # price of a token, or 'api'
 objective: usd_per_mtok             # or tokens_per_joule, chips, ttft
 # overlays: [my-chip.yaml]          # your own facts, same format as the catalog
 """

@@ -73,10 +73,12 @@ def cost_panel(deployments: Sequence[Deployment]) -> Panel | None:
     return _panel("Where the money goes", "$ per million tokens, in and out", rows, COST_PARTS, "$")
 
 
-def step_panel(deployments: Iterable[Deployment]) -> Panel | None:
-    """Time of one step by kind of work, one bar per pool."""
-    rows = []
+def step_panel(deployments: Iterable[Deployment], bars: int) -> Panel | None:
+    """Time of one step by kind of work, one bar per pool; no further deployment once there are so many bars."""
+    rows: list[_Amounts] = []
     for one in deployments:
+        if len(rows) >= bars:
+            break
         for pool, step in zip(one.pools, one.steps, strict=True):
             role = "" if len(one.pools) == 1 else f", {pool.role}"
             rows.append(_Amounts(one.rank, f"{pool.system}{role}", _milliseconds(step)))

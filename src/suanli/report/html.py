@@ -75,7 +75,7 @@ def html_text(plan: Plan) -> str:
         "columns": COLUMNS,
         "rows": _rows(plan),
         "charts": _charts(plan),
-        "panels": [panel for panel in (cost_panel(shown), step_panel(shown)) if panel],
+        "panels": [panel for panel in (cost_panel(shown), step_panel(shown, len(shown))) if panel],
         "details": [_detail(one) for one in shown],
         "excuses": _excuses(plan.excuses),
         "evidence": _evidence(plan),

@@ -135,6 +135,7 @@ def _deployment() -> Schema:
             "name": _text("instances, system and parallelism of every pool"),
             "mode": _text("prefill and decode on the same or on separate chips", "aggregated", "disaggregated"),
             "systems": _list(_text("system id"), "systems used"),
+            "also_on": _list(_text("system id"), "other systems of the same chip with the same answer"),
             "precision": _text("format of weights and arithmetic"),
             "kv_cache": _text("format of the KV cache"),
             "pools": _list(_ref("pool"), "one pool, or a prefill and a decode pool"),

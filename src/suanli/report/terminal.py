@@ -115,6 +115,11 @@ def _two(first: str, second: str, style: str = "") -> Text:
 
 
 def _name(one: Deployment) -> Text:
+    also = f"\nalso on {', '.join(one.also_on)}" if one.also_on else ""
+    return _pools(one).append(also, "dim")
+
+
+def _pools(one: Deployment) -> Text:
     paid = payment(one)
     rented = f" · {paid}" if paid not in ("", "owned") else ""
     if len(one.systems) == 1 and len(one.pools) > 1:

@@ -54,6 +54,14 @@ COST_PARTS: Mapping[str, str] = {
     "opex": "operations",
 }
 
+# Power limit of a study -> of what
+POWERS: Mapping[str, str] = {
+    "power": "of IT power",
+    "site_power": "from the grid",
+    "rack_power": "in a rack",
+    "chip_power": "in a chip",
+}
+
 KINDS: Mapping[str, str] = {
     "vendor": "vendor's own figure",
     "measured": "measured",
@@ -137,8 +145,9 @@ def limit_words(plan: Plan) -> str:
     """The hard limits, in words; empty without any."""
     limits: Mapping[str, Any] = plan.study["limits"]
     words = []
-    if "power" in limits:
-        words.append(f"at most {plain(limits['power'] / 1e3)} kW")
+    for key, where in POWERS.items():
+        if key in limits:
+            words.append(f"at most {plain(limits[key] / 1e3)} kW {where}")
     if "chips" in limits:
         words.append(f"at most {limits['chips']:,} chips")
     if "capex" in limits:
