@@ -200,7 +200,7 @@ def solve(rows: Sequence[Prepared], start: Values, width: float) -> Solution:
 
     bound = 3.0
     result = least_squares(
-        residuals, np.zeros(len(names)), bounds=(-bound, bound), diff_step=0.05, max_nfev=9, ftol=1e-3, xtol=1e-3
+        residuals, np.zeros(len(names)), bounds=(-bound, bound), diff_step=0.08, max_nfev=6, ftol=3e-3, xtol=3e-3
     )
     values = dict(zip(names, np.exp(centre + result.x * sigma), strict=True))
     covariance = np.linalg.pinv(result.jac.T @ result.jac)

@@ -25,7 +25,8 @@ class Instance:
     seconds (k, b) over tokens (k,) and batch (b,): time of a step [s]. limit : most requests at once. budget : most
     tokens of a step. prefill_first : prompts pause decoding instead of sharing a step. poll : decode steps between
     two looks at new requests. hold_steps, hold_tokens : prompts are held back for at most so many steps while others
-    decode, until so many prompt tokens wait. frontend_s : serial time of the front end per request. gain : tokens that a request
+    decode, until so many prompt tokens wait. frontend_s : serial time of the front end per request. path_s : the way to the engine and back
+    beside that, per request. gain : tokens that a request
     gains per decode step. query : tokens that it brings into a step.
     """
 
@@ -37,6 +38,7 @@ class Instance:
     prefill_first: bool
     poll: int
     frontend_s: float
+    path_s: float = 0.0
     hold_steps: int = 0
     hold_tokens: float = 0.0
     gain: float = 1.0
@@ -89,6 +91,7 @@ def run_loop(instance: Instance, inputs: Array, outputs: Array, *, users: int = 
         instance.prefill_first,
         max(int(instance.poll), 1),
         instance.frontend_s,
+        instance.path_s,
         instance.gain,
         instance.query,
         int(instance.hold_steps),
@@ -153,7 +156,7 @@ def _pop(heap: NDArray[np.int64], size: int) -> int:
 
 def _run(  # noqa: C901, PLR0912, PLR0915, PLR0917 (one compiled loop)
     seconds, tokens, batch, inputs, outputs, sent, first, done, known, limit, budget, prefill_first, poll, frontend_s,
-    gain, query, hold_steps, hold_tokens,
+    path_s, gain, query, hold_steps, hold_tokens,
 ) -> None:  # type: ignore[no-untyped-def]
     """Fill `first` and `done`; with a closed loop also `sent`. `known` requests are sent at the start."""
     count = len(inputs)
@@ -161,7 +164,7 @@ def _run(  # noqa: C901, PLR0912, PLR0915, PLR0917 (one compiled loop)
     front = 0.0
     for i in range(known):
         front = max(front, sent[i]) + frontend_s
-        ready[i] = front
+        ready[i] = front + path_s
     heap = np.empty((limit + 1, 2), dtype=np.int64)
     now, step, running, ended, since = 0.0, 0, 0, 0, 0
     seen, taken, part = 0, 0, 0.0  # requests that the scheduler knows, that it has begun, tokens done of the next
@@ -226,7 +229,7 @@ def _run(  # noqa: C901, PLR0912, PLR0915, PLR0917 (one compiled loop)
             if known < count:
                 sent[known] = now
                 front = max(front, now) + frontend_s
-                ready[known] = front
+                ready[known] = front + path_s
                 known += 1
         if before == limit and running < limit:
             look = look or poll == 1

@@ -37,7 +37,7 @@ def run_split(pools: SplitPools, inputs: Array, outputs: Array, users: int) -> S
     sent, first, done = np.zeros(count), np.zeros(count), np.zeros(count)
     fill, gen = pools.prefill, pools.decode
     _compiled()(
-        (fill.seconds, fill.tokens, fill.batch, fill.budget, pools.prefill_workers, fill.frontend_s),
+        (fill.seconds, fill.tokens, fill.batch, fill.budget, pools.prefill_workers, fill.frontend_s, fill.path_s),
         (gen.seconds, gen.tokens, gen.batch, max(int(gen.limit), 1), pools.decode_workers, gen.gain),
         np.asarray(inputs, dtype=np.float64),
         np.asarray(outputs, dtype=np.float64),
@@ -62,7 +62,7 @@ def _compiled() -> Callable[..., None]:
 
 def _run(fill, gen, inputs, outputs, times, users, transfer_s) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001, C901, PLR0912, PLR0915 (one compiled loop)
     """Fill the times (sent, first, done) of every request."""
-    fill_s, fill_tokens, fill_batch, budget, fillers, frontend_s = fill
+    fill_s, fill_tokens, fill_batch, budget, fillers, frontend_s, path_s = fill
     gen_s, gen_tokens, gen_batch, limit, workers, gain = gen
     sent, first, done = times
     count = len(inputs)
@@ -71,7 +71,7 @@ def _run(fill, gen, inputs, outputs, times, users, transfer_s) -> None:  # type:
     front, now = 0.0, 0.0
     for i in range(users):
         front += frontend_s
-        ready[i] = front
+        ready[i] = front + path_s
     known, taken = users, 0
     # A prefill worker has the requests [begin, end) in its step, which ends at `free`.
     free, begin, end = np.zeros(fillers), np.zeros(fillers, np.int64), np.zeros(fillers, np.int64)
@@ -130,7 +130,7 @@ def _run(fill, gen, inputs, outputs, times, users, transfer_s) -> None:  # type:
                 if known < count:
                     sent[known] = now
                     front = max(front, now) + frontend_s
-                    ready[known] = front
+                    ready[known] = front + path_s
                     known += 1
         else:  # a request joins a decode worker
             i = order[joined]

@@ -52,12 +52,15 @@ class Lengths:
 
     def draw(self, count: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """`count` input and output lengths, the same for the same seed; at least one token each."""
-        random = np.random.default_rng(seed)
-        pair = [
-            _draw(random, mean, cv, self.shape, count)
-            for mean, cv in ((self.input_tokens, self.input_cv), (self.output_tokens, self.output_cv))
-        ]
-        return pair[0], pair[1]
+        return _drawn(self, count, seed)
+
+
+@lru_cache(maxsize=4096)
+def _drawn(lengths: Lengths, count: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    random = np.random.default_rng(seed)
+    pairs = ((lengths.input_tokens, lengths.input_cv), (lengths.output_tokens, lengths.output_cv))
+    inputs, outputs = (_draw(random, mean, cv, lengths.shape, count) for mean, cv in pairs)
+    return inputs, outputs
 
 
 def _draw(random: np.random.Generator, mean: float, cv: float, shape: str, count: int) -> NDArray[np.float64]:

@@ -38,7 +38,7 @@ def predict_row(prepared: Prepared, engine: Engine, rounds: int = ROUNDS) -> dic
     if case.load in ("mlperf_offline", "all_at_once") and not case.row.number("prompts"):
         return _queue_full(case, table, engine)
     served = _serve(case, table, engine, rounds)
-    return _metrics(case, table, engine, served)
+    return _metrics(case, table, served, quick=rounds < ROUNDS)
 
 
 def instance_of(case: Case, table: PoolTable, engine: Engine) -> Instance:
@@ -52,6 +52,7 @@ def instance_of(case: Case, table: PoolTable, engine: Engine) -> Instance:
         prefill_first=engine.scheduler == "prefill_first",
         poll=int(engine.poll_steps.si),
         frontend_s=engine.frontend_s.si,
+        path_s=engine.first_token_s.si,
         hold_steps=case.settings.wait_steps or 0,
         hold_tokens=_hold_tokens(case, table),
         gain=gain_of(case, engine),
@@ -105,42 +106,42 @@ def _serve(case: Case, table: PoolTable, engine: Engine, rounds: int) -> Served:
     return run_loop(instance, inputs, outputs, users=max(round(case.users * share), 1))
 
 
-def _metrics(case: Case, table: PoolTable, engine: Engine, served: Served) -> dict[str, float]:
-    per_chip = table.pool.instances / case.chips
-    seconds = served.seconds + engine.first_token_s.si * (case.load in ("static_batch", "single_stream"))
-    if case.load.startswith("mlperf"):
-        seconds = _steady_seconds(served)
-    rate = float(served.outputs.sum()) / seconds * per_chip
-    ttft = (served.ttft + engine.first_token_s.si) * MS
-    found = {
-        "output_tok_s_per_chip": rate,
-        "total_tok_s_per_chip": rate * (1.0 + case.lengths.input_tokens / max(case.lengths.output_tokens, 1.0)),
-        "ttft_p50_ms": float(np.median(ttft)),
-        "ttft_mean_ms": float(ttft.mean()),
-        "ttft_p99_ms": float(np.percentile(ttft, 99)),
-        "e2e_mean_ms": float((served.done - served.sent).mean() + engine.first_token_s.si) * MS,
-        "e2e_batch_ms": seconds * MS,
-    }
+def _metrics(case: Case, table: PoolTable, served: Served, *, quick: bool) -> dict[str, float]:
+    seconds = _sending_seconds(served) if case.load.startswith("mlperf") else served.seconds
+    rate = float(served.outputs.sum()) / seconds * table.pool.instances / case.chips
+    ttft = served.ttft * MS
+    found = {"output_tok_s_per_chip": rate, "ttft_p50_ms": float(np.median(ttft)), "ttft_mean_ms": float(ttft.mean())}
     if served.tpot.size:
         found["tpot_p50_ms"] = float(np.median(served.tpot)) * MS
         found["tpot_mean_ms"] = float(served.tpot.mean()) * MS
+    if not quick:
+        found["total_tok_s_per_chip"] = rate * (
+            1.0 + case.lengths.input_tokens / max(case.lengths.output_tokens, 1.0)
+        )
+        found["ttft_p99_ms"] = float(np.percentile(ttft, 99))
+        found["e2e_mean_ms"] = float((served.done - served.sent).mean()) * MS
+        found["e2e_batch_ms"] = seconds * MS
     return found
 
 
-def _steady_seconds(served: Served) -> float:
-    """Length of the run without the tail in which no more requests are sent [s]: LoadGen counts completed samples."""
-    return (
-        float(max(served.sent.max() - served.sent.min(), served.seconds - served.sent.max() * 0.0 - 0.0))
-        if (served.seconds > 1.2 * (served.sent.max() - served.sent.min()))
-        else float(served.sent.max() - served.sent.min())
-    )
+def _sending_seconds(served: Served) -> float:
+    """Length of a run with arrivals of its own [s], without the tail after the last one unless it is a long one.
+
+    A benchmark counts what is completed while requests come in; a tail of more than a fifth means that they queued.
+    """
+    sending = float(served.sent.max() - served.sent.min())
+    return served.seconds if served.seconds > 1.2 * sending else sending
 
 
 def step_at(table: PoolTable, seconds: Array, tokens: float, batch: float) -> float:
     """Time of one step [s]."""
     grid = table.grid
-    rows = [float(np.interp(batch, grid.batch, row)) for row in seconds]
-    return float(np.interp(tokens, grid.tokens, rows))
+    i = min(max(int(np.searchsorted(grid.tokens, tokens)) - 1, 0), len(grid.tokens) - 2)
+    j = min(max(int(np.searchsorted(grid.batch, batch)) - 1, 0), len(grid.batch) - 2)
+    u = min((tokens - grid.tokens[i]) / (grid.tokens[i + 1] - grid.tokens[i]), 1.0)
+    v = min((batch - grid.batch[j]) / (grid.batch[j + 1] - grid.batch[j]), 1.0)
+    low = seconds[i, j] * (1.0 - v) + seconds[i, j + 1] * v
+    return float(low * (1.0 - u) + (seconds[i + 1, j] * (1.0 - v) + seconds[i + 1, j + 1] * v) * u)
 
 
 @dataclass(frozen=True)
@@ -151,20 +152,21 @@ class Steady:
     rate: float
 
 
-def steady(case: Case, table: PoolTable, engine: Engine, batch: float) -> Steady:
+def steady(case: Case, table: PoolTable, engine: Engine, batch: float, seconds: Array) -> Steady:
     """Decoding requests that are replaced as they end: prompts share steps with them or pause them."""
-    seconds = table.grid.seconds(engine)
     gain = gain_of(case, engine)
     prompt, output = case.lengths.input_tokens, max(case.lengths.output_tokens, 1.0)
     steps = max((output - 1.0) / gain, 1e-9) + (1.0 if engine.scheduler == "mixed" else 0.0)
     tokens = batch * prompt / steps  # prompt tokens per decode step
+    # A full queue has a prompt for every lane (attention rank of a micro-batch), so the lanes take them in together.
+    least = prompt * table.pool.place[1] * table.pool.place[2]
     plain = step_at(table, seconds, 0.0, batch)
     if engine.scheduler == "prefill_first":
-        whole = min(max(prompt, tokens), table.budget)
+        whole = min(max(least, tokens), table.budget)
         tpot_step = plain + tokens / whole * step_at(table, seconds, whole, 0.0)
     else:
         room = max(table.budget - batch * (1.0 + case.drafts), 1.0)
-        whole = min(max(prompt, tokens), room)
+        whole = min(max(least, tokens), room)
         share = tokens / whole
         mixed = step_at(table, seconds, whole, batch)
         tpot_step = (1.0 - share) * plain + share * mixed if share <= 1.0 else share * mixed
@@ -173,8 +175,9 @@ def steady(case: Case, table: PoolTable, engine: Engine, batch: float) -> Steady
 
 def _queue_full(case: Case, table: PoolTable, engine: Engine) -> dict[str, float]:
     """A queue that never empties: the instance runs at its limit."""
-    batches = np.unique(np.geomspace(1.0, table.limit, 12))
-    found = max((steady(case, table, engine, float(b)) for b in batches[-4:]), key=lambda one: one.rate)
+    seconds = table.grid.seconds(engine)
+    batches = (max(table.limit * share, 1.0) for share in (0.5, 0.75, 1.0))
+    found = max((steady(case, table, engine, batch, seconds) for batch in batches), key=lambda one: one.rate)
     frontend = 1.0 / engine.frontend_s.si if engine.frontend_s.si > 0.0 else np.inf
     rate = min(found.rate, frontend) * case.lengths.output_tokens * table.pool.instances / case.chips
     return {
@@ -221,7 +224,7 @@ def _split(prepared: Prepared, engine: Engine, rounds: int) -> dict[str, float]:
     served = run_split(pools, inputs, outputs, round(case.users))
     late = engine.handover_steps.si * float(np.median(served.tpot)) * pools.decode.gain
     served = replace(served, first=np.minimum(served.first + late, served.done))
-    return _metrics(case, decode, engine, served) | _rates(case, served)
+    return _metrics(case, decode, served, quick=rounds < ROUNDS) | _rates(case, served)
 
 
 def _rates(case: Case, served: Served) -> dict[str, float]:

@@ -73,10 +73,14 @@ class Validation:
         }
 
 
-def facts() -> Facts:
-    """Catalog and profiles of the package. Raises CatalogError."""
+def facts(*, fitted: bool = True) -> Facts:
+    """Catalog and profiles of the package, with or without the fitted ones. Raises CatalogError."""
     profiles = load_profiles()
-    return Facts(load(), dict(profiles.engines), dict(profiles.efficiencies))
+    engines = dict(profiles.engines)
+    if not fitted:
+        plain = {name: [one for one in engine.profiles if one.fit is None] for name, engine in engines.items()}
+        engines = {name: e.model_copy(update={"profiles": tuple(plain[name])}) for name, e in engines.items()}
+    return Facts(load(), engines, dict(profiles.efficiencies))
 
 
 def cases_of(rows: Iterable[Row], known: Facts) -> tuple[list[Case], dict[str, str]]:

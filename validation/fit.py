@@ -1,0 +1,143 @@
+"""Fit the engine profiles, test them on what was left out, and derive the intervals.
+
+python -m validation.fit --data FILE [--left-out] writes
+- src/suanli/catalog/data/engines/fits/*.yaml, the profiles fitted on all rows;
+- with --left-out also validation/left_out.csv (predictions of every row by fits that did not see its sweep, its chip
+  family, its model) and src/suanli/catalog/data/intervals/intervals.yaml (80 % widths from the left-out residuals).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import yaml
+
+from suanli.catalog.loader import DATA
+from suanli.mapping.engine import Engine, read_engines
+from suanli.validation.deployment import RefusalError
+from suanli.validation.loads import predict_row
+from suanli.validation.predict import Prepared
+from validation.profiles import EPOCHS, Fitted, Slot, apply, fit
+from validation.rows import prepared_rows
+from validation.split import KEYS, groups
+from validation.widths import write_intervals
+
+HERE = Path(__file__).parent
+LEFT_OUT = HERE / "left_out.csv"
+FITS = DATA / "engines" / "fits"
+UNITS = {"host_s": ("ms", 1e3), "host_per_request_s": ("us", 1e6), "first_token_s": ("ms", 1e3), "frontend_s": ("ms", 1e3)}
+KEPT = ("output_tok_s_per_chip", "total_tok_s_per_chip", "tpot_p50_ms", "tpot_mean_ms", "ttft_p50_ms", "ttft_mean_ms",
+        "ttft_p99_ms", "e2e_mean_ms", "e2e_batch_ms", "prefill_tok_s_per_chip", "decode_tok_s_per_chip")
+
+
+def predictions(rows: Iterable[Prepared], fitted: Fitted) -> dict[tuple[str, str], float]:
+    """Metric values by (config_id, metric) under fitted values, for metrics that were measured."""
+    found = {}
+    for one in rows:
+        try:
+            metrics = predict_row(one, apply(one.case.engine, fitted.of(one)))
+        except RefusalError:
+            continue
+        for name in one.case.row.measured():
+            if name in metrics and name in KEPT:
+                found[one.case.row.id, name] = metrics[name]
+    return found
+
+
+def left_out(rows: list[Prepared]) -> dict[tuple[str, str], dict[str, float]]:
+    """Predictions of every row by fits that did not see its group, for every kind of group."""
+    table: dict[tuple[str, str], dict[str, float]] = {}
+    for kind in KEYS:
+        for name, (seen, unseen) in groups(rows, kind).items():
+            start = time.monotonic()
+            for key, value in predictions(unseen, fit(seen)).items():
+                table.setdefault(key, {})[kind] = value
+            print(f"left out {kind} {name}: {len(unseen)} rows, {time.monotonic() - start:.0f} s", flush=True)
+    return table
+
+
+def write_left_out(table: dict[tuple[str, str], dict[str, float]]) -> None:
+    """One line per row and metric with the predictions of the three tests."""
+    with LEFT_OUT.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["config_id", "metric", *KEYS])
+        for (config, metric), values in sorted(table.items()):
+            writer.writerow([config, metric, *(f"{values[kind]:.5g}" if kind in values else "" for kind in KEYS)])
+
+
+def write_profiles(fitted: Fitted, engines: dict[str, Engine]) -> None:
+    """One file per engine: the general fit first, then families, then versions of families."""
+    FITS.mkdir(exist_ok=True)
+    for path in FITS.glob("*.yaml"):
+        path.unlink()
+    by_engine: dict[str, list[Slot]] = {}
+    for slot in sorted(fitted.values, key=lambda one: (one.engine, one.family, one.epoch)):
+        by_engine.setdefault(slot.engine, []).append(slot)
+    for engine, slots in by_engine.items():
+        profiles = [_profile(slot, fitted, engines[engine]) for slot in slots]
+        document = {"schema_version": 1, "engine": engine, "profiles": profiles}
+        text = yaml.safe_dump(document, sort_keys=False, width=180, default_flow_style=None)
+        (FITS / f"{engine}.yaml").write_text(f"# Written by python -m validation.fit\n{text}", encoding="utf-8")
+
+
+def _profile(slot: Slot, fitted: Fitted, engine: Engine) -> dict[str, object]:
+    rows, sweeps = fitted.rows[slot]
+    since, from_date = ("0", "0000")
+    if slot.epoch > 0:
+        since, from_date = EPOCHS[slot.engine][slot.epoch - 1]
+    values = {}
+    for name, value in fitted.values[slot].items():
+        if name not in fitted.spreads[slot]:
+            continue
+        unit, factor = UNITS.get(name, (getattr(engine, name).unit, 1.0))
+        width = min(fitted.spreads[slot][name], 1.5)
+        low, high = (value * factor * grow for grow in (2.718281828**-width, 2.718281828**width))
+        if name == "acceptance":
+            high = min(high, 1.0)
+        values[name] = {
+            "value": _round(value * factor), "low": _round(low), "high": _round(high), "unit": unit,
+            "kind": "derived", "source": "suanli-serving-fit",
+        }  # fmt: skip
+    return {
+        "families": [slot.family] if slot.family else [],
+        "since": since,
+        "from_date": from_date,
+        "fit": {
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "command": "python -m validation.fit",
+            "rows": rows,
+            "sweeps": sweeps,
+            "residual": {name: round(value, 3) for name, value in fitted.residual[slot].items()},
+        },
+        "set": values,
+    }
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="CSV file of measured configurations, or its folder")
+    parser.add_argument("--left-out", action="store_true", help="also test on left-out groups (takes long)")
+    options = parser.parse_args(arguments)
+    _, rows = prepared_rows(options.data, fitted=False)
+    engines = read_engines(DATA / "engines")
+    write_profiles(fit(rows, print), engines)
+    if options.left_out:
+        table = left_out(rows)
+        write_left_out(table)
+        write_intervals(rows, table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
