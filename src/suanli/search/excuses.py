@@ -30,7 +30,7 @@ def slo_excuse(system: str, columns: tuple[Column, ...], slo: Slo) -> Excuse:
     tpot = min(float(c.tpot_floor[c.fits].min()) for c in fitting) * MS
     ttft = min(float(c.ttft_floor[c.fits].min()) for c in fitting) * MS
     found = [
-        f"{metric.upper()} floor {floor:,.0f} ms > {limit * MS:,.0f} ms ({metric} {percentile})"
+        f"{metric.upper()} floor {floor:,.4g} ms > {limit * MS:,.4g} ms ({metric} {percentile})"
         for metric, floor in (("tpot", tpot), ("ttft", ttft))
         for percentile, limit in slo.limits(metric).items()  # type: ignore[arg-type]
         if floor > limit * MS
@@ -38,7 +38,7 @@ def slo_excuse(system: str, columns: tuple[Column, ...], slo: Slo) -> Excuse:
     if found:
         return Excuse(system, "; ".join(dict.fromkeys(found)), "slo")
     limits = ", ".join(
-        f"{metric} {percentile} <= {limit * MS:,.0f} ms"
+        f"{metric} {percentile} <= {limit * MS:,.4g} ms"
         for metric in ("ttft", "tpot")
         for percentile, limit in slo.limits(metric).items()
     )
