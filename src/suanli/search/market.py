@@ -83,7 +83,11 @@ def _rentals(edition: str | None) -> tuple[EconomicsProfile, ...]:
             found.append(_dated(load_profile(str(_named(name, edition))), edition))
         except EconomicsError:
             continue  # no such facts at that date
-    blocks = [one.model_copy(update={"term": "capacity_block"}) for one in found if one.term == "on_demand"]
+    blocks = [
+        one.model_copy(update={"term": "capacity_block", "id": one.id.replace("on-demand", "capacity-block")})
+        for one in found
+        if one.term == "on_demand"
+    ]
     return (*found, *blocks)
 
 

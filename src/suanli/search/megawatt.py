@@ -11,10 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from suanli.economics.power import Mix, Option, best_mix
 from suanli.economics.price import HOURS_PER_YEAR
 from suanli.economics.tokens import WATTS_PER_MW
+from suanli.search.estimate import significant
 from suanli.search.result import Deployment
 
 KW = 1e3
@@ -47,6 +49,12 @@ class PowerPrice:
     request_s_per_mw: float  # requests/s that one more megawatt would serve of those that are not
     running: tuple[Running, ...]
     dark_chips: int  # of the cheapest deployment that the cap could not feed
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        plain = {key: _plain(value) for key, value in self.__dict__.items()}
+        running = [{key: _plain(value) for key, value in one.__dict__.items()} for one in self.running]
+        return plain | {"running": running}
 
 
 def power_price(
@@ -99,6 +107,10 @@ def power_price(
         running=_running(priced, options, mix),
         dark_chips=dark,
     )
+
+
+def _plain(value: object) -> object:
+    return significant(value, 5) if isinstance(value, float) else value
 
 
 def _options(deployments: Sequence[Deployment], rate: float, chips: int | None) -> list[Option]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from suanli.search.estimate import Estimate
 from suanli.search.fleet import Fleet, fleet_of
 from suanli.search.market import Market
 from suanli.search.megawatt import PowerPrice, power_price
+from suanli.search.money_json import money_dict
 from suanli.search.rank import TIE
 from suanli.search.result import Deployment
 from suanli.search.scenarios import costs_in, regret_of, scenarios_of
@@ -97,11 +99,16 @@ class Money:
     ways: Ways
     cash: CashPlan
     costs: Mapping[str, SystemCost] = field(repr=False)  # of every system with a price
+    samples: int = SAMPLES
 
     @property
     def best(self) -> FleetMoney:
         """The deployment that the plan puts first."""
         return self.deployments[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return money_dict(self)
 
 
 @dataclass(frozen=True)

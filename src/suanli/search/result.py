@@ -183,6 +183,9 @@ class Plan:
             "fronts": {system: [dict(point) for point in points] for system, points in self.fronts.items()},
             "inputs": [dict(item) for item in self.inputs],
             "citations": {key: dict(value) for key, value in self.citations.items()},
+            **({"edition": self.edition} if self.edition else {}),
+            **({"money": self.money.to_dict()} if self.money else {}),
+            **({"power": self.power.to_dict()} if self.power else {}),
         }
 
     def to_frame(self) -> pd.DataFrame:
