@@ -86,6 +86,8 @@ def _on_base(document: Mapping[str, Any], where: str, by_id: ById) -> tuple[dict
         if record is not None:
             plain = record.model_dump(mode="json", exclude_defaults=True)
             plain.pop("aliases", None)
+            if folder == "chips":  # a what-if keeps the measured operators of the chip that it starts from
+                plain["lanes"] = plain.get("lanes") or base
             return _merged(plain, {key: value for key, value in document.items() if key != "base"}), folder
     near = near_matches(base, [key for folder in BASES for key in by_id[folder]], 3)
     hint = f"did you mean {', '.join(near)}?" if near else "accepted: the id of a chip or system"

@@ -87,6 +87,7 @@ class Chip(Record):
     name: str
     vendor: str
     family: str  # calibration family: hopper, blackwell, cdna3, tpu, trainium, ascend ...
+    lanes: Identifier | None = None  # chip whose measured operators apply; its own by default
     released: Text
     availability: Availability
     compute: Compute

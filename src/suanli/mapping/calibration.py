@@ -37,7 +37,7 @@ def _calibration(chip: str, architecture: str, engine: str, family: Efficiency) 
 
 def calibration_of(chip: Chip, engine: str, family: Efficiency) -> Calibration | None:
     """Lanes for a chip under an engine; None where nothing was measured on it or on its architecture."""
-    return _calibration(chip.id, chip.compute.architecture, engine, family)
+    return _calibration(chip.lanes or chip.id, chip.compute.architecture, engine, family)
 
 
 def evidence_class(family: Efficiency, calibration: Calibration | None) -> str:
