@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from suanli.catalog.loader import DATA
 from suanli.chip.efficiency import calibration_folder
 from suanli.chip.lane import Lane
-from suanli.chip.packs import LaneRecord, Pack
+from suanli.chip.packs import LaneRecord, Pack, load_pack
 from suanli.chip.work import Work
 from suanli.surface import encode
 from validation.operators import solve
@@ -59,12 +59,13 @@ def errors_of(lane: Lane, rows: Rows, mask: NDArray[np.bool_]) -> Array:
 
 def rounded(lane: Lane) -> Lane:
     """The lane after its surface was stored in bytes."""
-    return _record(lane, ("", "", ""), (), counts=(0, 0), errors=np.zeros(1)).lane()
+    return record_lane(lane, ("", "", ""), kernels=(), counts=(0, 0), errors=np.zeros(1)).lane()
 
 
-def _record(
-    lane: Lane, name: tuple[str, str, str], kernels: tuple[str, ...], *, counts: tuple[int, int], errors: Array
+def record_lane(
+    lane: Lane, name: tuple[str, str, str], *, kernels: tuple[str, ...], counts: tuple[int, int], errors: Array
 ) -> LaneRecord:
+    """Stored form of a lane named (op, dtype, version), with (kept, dropped) counts and errors on held-out rows."""
     op, dtype, version = name
     surface = lane.surface
     if surface is None:
@@ -98,7 +99,7 @@ def record_of(rows: Rows) -> LaneRecord:
     kernels = tuple(sorted(set(table.kernels.tolist())))
     dropped = sum(rows.report.dropped.values())
     name = (table.op, table.dtype, table.version)
-    return _record(lane, name, kernels, counts=(len(table.seconds), dropped), errors=errors)
+    return record_lane(lane, name, kernels=kernels, counts=(len(table.seconds), dropped), errors=errors)
 
 
 def fit_system(
@@ -116,10 +117,20 @@ def fit_system(
             by_engine.setdefault(rows.table.engine, []).append(record)
             lines.append(_line(rows, record))
             print(json.dumps(lines[-1]), flush=True)
-    if write_packs and not ops:
+    if write_packs:
         for engine, records in by_engine.items():
-            write_pack(facts.id, engine, "measured_operators", records)
+            kept = _other_lanes(facts.id, engine, records) if ops else []
+            write_pack(facts.id, engine, "measured_operators", [*kept, *records])
     return lines
+
+
+def _other_lanes(chip: str, engine: str, records: list[LaneRecord]) -> list[LaneRecord]:
+    """Lanes of a pack on disk that were not fitted again."""
+    path = calibration_folder(DATA) / chip / f"{engine}.json"
+    if not path.is_file():
+        return []
+    again = {(record.op, record.dtype) for record in records}
+    return [lane for lane in load_pack(path).lanes if (lane.op, lane.dtype) not in again]
 
 
 def _line(rows: Rows, record: LaneRecord) -> dict[str, object]:
@@ -153,18 +164,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--wheel", type=Path, required=True, help="folder of pip install --target")
     parser.add_argument("--systems", default="", help="comma-separated; all when empty")
-    parser.add_argument("--ops", default="", help="only these kinds: prints the report, writes no pack")
+    parser.add_argument("--ops", default="", help="only these kinds: merged into the packs and reports that exist")
     given = parser.parse_args()
     facts = chip_facts(HERE)
     wanted = [name for name in given.systems.split(",") if name] or list(facts)
     for system in wanted:
         held = not facts[system].id.startswith(("nvidia-l40s", "intel-"))
         lines = fit_system(given.wheel, system, facts[system], [op for op in given.ops.split(",") if op], held)
-        if not given.ops:
-            folder = HERE / "report"
-            folder.mkdir(exist_ok=True)
-            text = "".join(json.dumps(line) + "\n" for line in lines)
-            (folder / f"{system}.jsonl").write_text(text, encoding="utf-8")
+        write_report(HERE / "report" / f"{system}.jsonl", lines)
+
+
+def write_report(path: Path, lines: list[dict[str, object]]) -> None:
+    """Put the lines of a run into the report of a system; a lane that was fitted again replaces its old line."""
+    path.parent.mkdir(exist_ok=True)
+    old = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    by_lane = {str(line["lane"]): line for line in [*map(json.loads, old), *lines]}
+    text = "".join(json.dumps(by_lane[lane]) + "\n" for lane in sorted(by_lane))
+    path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

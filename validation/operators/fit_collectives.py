@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,8 +111,8 @@ def fit_sweep(sweep: Sweep, bandwidth: float) -> CollectiveLane:
     efficiency = float(np.quantile((moved / sweep.seconds)[large], 0.9) / bandwidth)
     lane = CollectiveLane(sweep.op, launch, efficiency)
 
-    def log_base_at(sizes: object) -> Array:
-        size, ranks = sizes  # type: ignore[misc]
+    def log_base_at(sizes: Sequence[Array]) -> Array:
+        size, ranks = sizes
         return np.asarray(np.log(lane.base(ranks, size, bandwidth)))
 
     target = np.log(sweep.seconds / lane.base(sweep.ranks, sweep.size, bandwidth))

@@ -9,13 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suanli.chip.formats import FORMATS
-from suanli.chip.work import Work, decode_work, experts_work, latent_decode_work, matmul_work, prefill_work
+from suanli.chip.work import (
+    Work,
+    decode_work,
+    experts_work,
+    latent_decode_work,
+    matmul_work,
+    prefill_work,
+    state_decode_work,
+    state_prefill_work,
+    stream_work,
+)
 from validation.operators.tables import Table
 
 Array = NDArray[np.float64]
 
 # DeepSeek-V3 latent attention (config.json of the model): latent and rotary width, per-head widths in prefill.
 LATENT, ROPE, LATENT_QK, LATENT_V = 512.0, 64.0, 192.0, 128.0
+STATE_DIM = 128.0  # key and value width of a head in every measured gated delta net
 
 
 @dataclass(frozen=True)
@@ -155,7 +166,56 @@ def _latent_decode_at(dtype: str, sizes: Sequence[Array]) -> Work:
     return latent_decode_work(*sizes, latent=LATENT, rope=ROPE, kv_bytes=kv_bytes(dtype))
 
 
+def _stream(table: Table) -> Work:
+    """Static quantisation: 16-bit in, 8-bit out."""
+    m, k = _floats(table, "m", "k")
+    return stream_work(3.0 * m * k)
+
+
+def _stream_at(_: str, sizes: Sequence[Array]) -> Work:
+    return stream_work(sizes[0])
+
+
+def _state_decode(table: Table) -> Work:
+    batch, heads = _floats(table, "batch", "heads")
+    return state_decode_work(batch, heads, key_dim=STATE_DIM, value_dim=STATE_DIM)
+
+
+def _state_decode_at(_: str, sizes: Sequence[Array]) -> Work:
+    return state_decode_work(sizes[0], 1.0, key_dim=STATE_DIM, value_dim=STATE_DIM)
+
+
+def _state_prefill(table: Table) -> Work:
+    batch, queries, heads = _floats(table, "batch", "queries", "heads")
+    return state_prefill_work(batch, queries, heads, key_dim=STATE_DIM, value_dim=STATE_DIM)
+
+
+def _state_prefill_at(_: str, sizes: Sequence[Array]) -> Work:
+    return state_prefill_work(sizes[1], sizes[0], 1.0, key_dim=STATE_DIM, value_dim=STATE_DIM)
+
+
 OPERATORS: dict[str, Operator] = {
+    "stream": Operator(
+        _stream, _stream_at, ((10, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31),), ("m", "k"), (), ("k",), (0,)
+    ),
+    "state_decode": Operator(
+        _state_decode,
+        _state_decode_at,
+        ((1, 3, 5, 7, 9, 11, 13, 16),),
+        ("batch", "heads"),
+        (),
+        ("heads", "key_heads"),
+        (0,),
+    ),
+    "state_prefill": Operator(
+        _state_prefill,
+        _state_prefill_at,
+        ((0, 3, 6, 8, 10, 12, 15), (1, 3, 5, 7, 9, 12)),
+        ("batch", "queries", "heads"),
+        (),
+        ("heads", "key_heads"),
+        (0, 1),
+    ),
     "matmul": Operator(
         _matmul,
         _matmul_at,

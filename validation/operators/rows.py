@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from suanli.chip.formats import peak_of
 from suanli.chip.work import Work
 from validation.operators.kinds import OPERATORS, Operator, math_dtype
 from validation.operators.plausibility import Report, dominated, filter_rows, floor_of, without_duplicates
-from validation.operators.tables import ENGINES, KINDS, Kind, Table, read
+from validation.operators.tables import KINDS, Kind, Table, read
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -81,7 +81,7 @@ def take(work: Work, index: Mask | NDArray[np.intp]) -> Work:
 def lanes_of(wheel: Path, system: str, facts: ChipFacts, kind: Kind) -> list[Rows]:
     """All lanes of one kind on one system, filtered; of each the newest version that has enough rows."""
     newest: dict[tuple[str, str, str], tuple[Table, int]] = {}
-    for engine in ENGINES:
+    for engine in kind.engines:
         for table in read(wheel, system, kind, engine):
             for part in _split(table):
                 key = (part.op, part.dtype, engine)
@@ -105,7 +105,19 @@ def _reference_floor(table: Table, floors: Mapping[tuple[str, str, str], float])
 
 
 def _split(table: Table) -> list[Table]:
-    """Expert tables: balanced routing only (the skewed ones are random draws), gated and plain networks apart."""
+    """Lanes inside one table.
+
+    Experts: balanced routing only (the skewed ones are random draws), gated and plain networks apart. Linear attention:
+    prefill and decode apart, the kernels of one call added up. Streaming: one lane.
+    """
+    if table.op == "state":
+        return [_state(table, "context", "state_prefill"), _state(table, "generation", "state_decode")]
+    if table.op == "stream":
+        return [
+            Table(
+                table.system, table.engine, table.version, "stream", "bf16", table.columns, table.kernels, table.seconds
+            )
+        ]
     if table.op != "experts":
         return [table]
     columns = dict(table.columns)
@@ -113,11 +125,34 @@ def _split(table: Table) -> list[Table]:
     plain = balanced & is_plain(table)
     parts = []
     for op, keep in (("experts", balanced & ~plain), ("experts_plain", plain)):
-        part = Table(
-            table.system, table.engine, table.version, op, table.dtype, columns, table.kernels, table.seconds
-        ).pick(keep)
-        parts.append(part)
+        parts.append(replace(table, op=op, columns=columns).pick(keep))
     return parts
+
+
+def _state(table: Table, phase: str, op: str) -> Table:
+    """Convolution and recurrence of one call added up; calls with only one of them measured are left out."""
+    columns = dict(table.columns)
+    keep = columns.pop("phase").astype(str) == phase
+    shapes = Table(table.system, table.engine, table.version, op, "bf16", columns, table.kernels, table.seconds).pick(
+        keep
+    )
+    if not keep.any():
+        return shapes
+    key = codes(shapes, tuple(columns))
+    names = np.unique(shapes.kernels)
+    total = np.zeros(key.max() + 1)
+    present = np.zeros(key.max() + 1, dtype=int)
+    for name in names:
+        here = shapes.kernels == name
+        both, position = np.unique(key[here], return_index=True)
+        total[both] += shapes.seconds[here][position]
+        present[both] += 1
+    first = np.unique(key, return_index=True)[1]
+    chosen = shapes.pick(first)
+    whole = present == 2  # convolution and recurrence
+    return Table(table.system, table.engine, table.version, op, "bf16", chosen.columns, chosen.kernels, total).pick(
+        whole
+    )
 
 
 def is_plain(table: Table) -> Mask:

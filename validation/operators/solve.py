@@ -76,7 +76,7 @@ def differences(knots: Sequence[Array], order: int, along: Sequence[int]) -> csr
         columns = np.concatenate([term[0].ravel() for term in terms])
         values = np.concatenate([np.repeat(term[1], rest) for term in terms])
         blocks.append(coo_matrix((values, (rows, columns)), shape=(count, number.size)))
-    return vstack(blocks).tocsr()
+    return vstack(blocks).tocsr() if blocks else coo_matrix((0, number.size)).tocsr()
 
 
 def surface_of(

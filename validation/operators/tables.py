@@ -8,7 +8,7 @@ the pinned version. ``silicon_sample.csv`` inside it is never read: those servin
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 Columns = dict[str, NDArray[np.generic]]
 
-ENGINES = {"vllm": "vllm", "sglang": "sglang", "trtllm": "trtllm"}
+ENGINES = ("vllm", "sglang", "trtllm")
 DTYPES = {
     "bfloat16": "bf16",
     "fp8": "fp8",
@@ -40,8 +40,9 @@ class Kind:
     folder: str
     file: str
     columns: dict[str, str]
-    dtype: str  # column that selects the lane
+    dtype: str  # column that selects the lane, empty for 16-bit tables
     second_dtype: str | None = None
+    engines: tuple[str, ...] = ENGINES
 
 
 KINDS = (
@@ -106,6 +107,23 @@ KINDS = (
         {"batch": "batch_size", "context": "step", "query_heads": "num_heads"},
         "kv_cache_dtype",
     ),
+    # the sglang table holds a group-wise quantisation at a tenth of memory bandwidth: not a streaming kernel
+    Kind("stream", "quantize", "scale_matrix_perf", {"m": "m", "k": "k"}, "quant_dtype", engines=("vllm", "trtllm")),
+    Kind(
+        "state",
+        "linear_attention",
+        "gdn_perf",
+        {
+            "batch": "batch_size",
+            "queries": "seq_len",
+            "heads": "num_v_heads",
+            "key_heads": "num_k_heads",
+            "key_dim": "head_k_dim",
+            "value_dim": "head_v_dim",
+            "phase": "phase",
+        },
+        "",
+    ),
 )
 
 
@@ -125,16 +143,7 @@ class Table:
     def pick(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> Table:
         """Same table with some of its rows."""
         columns = {name: values[keep] for name, values in self.columns.items()}
-        return Table(
-            self.system,
-            self.engine,
-            self.version,
-            self.op,
-            self.dtype,
-            columns,
-            self.kernels[keep],
-            self.seconds[keep],
-        )
+        return replace(self, columns=columns, kernels=self.kernels[keep], seconds=self.seconds[keep])
 
 
 def data_folder(wheel: Path) -> Path:
@@ -160,14 +169,14 @@ def read(wheel: Path, system: str, kind: Kind, engine: str) -> Iterator[Table]:
         path = folder / version / f"{kind.file}.parquet"
         if not path.is_file():
             continue
-        names = [kind.dtype, *([kind.second_dtype] if kind.second_dtype else [])]
+        names = [name for name in (kind.dtype, kind.second_dtype) if name]
         present = set(pq.read_schema(path).names)
         wanted = [name for name in (*kind.columns.values(), *names) if name in present]
         table = pq.read_table(path, columns=[*wanted, "kernel_source", "latency"])
         raw = {name: np.asarray(table[name].to_numpy()) for name in table.schema.names}
         for name in set(kind.columns.values()) - present:
             raw[name] = np.zeros(table.num_rows)  # older tables have no window column: none was set
-        labels = _labels(raw, names)
+        labels = _labels(raw, names) if names else np.full(table.num_rows, "bf16")
         for label in sorted(set(labels)):
             keep = labels == label
             columns = {ours: raw[theirs][keep] for ours, theirs in kind.columns.items()}

@@ -34,6 +34,8 @@ class Efficiency(Record):
     idle_power: Number  # of chip power, powered and waiting
     memory_power: Number  # of chip power, added when memory is fully busy
     compute_power: Number  # of chip power, added when the matrix units are fully busy
+    # Expert exchange beyond 8 chips: usable bandwidth falls as (chips / 8) ^ -exchange_decay; None where never seen.
+    exchange_decay: Number | None = None
     notes: tuple[str, ...] = ()
 
     def bounds(self, name: str) -> tuple[float, float, float]:

@@ -8,7 +8,7 @@ efficiencies of the family. Times are of whole kernels inside a captured graph, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -26,6 +26,8 @@ from suanli.chip.work import (
     latent_decode_work,
     matmul_work,
     prefill_work,
+    state_decode_work,
+    state_prefill_work,
     stream_work,
 )
 
@@ -106,8 +108,16 @@ class Kernels:
             for name in names:
                 if (op, name) in shelf:
                     record = shelf[op, name]
-                    return Chosen(record.lane(), evidence, record.spread)
+                    lane = record.lane()
+                    return Chosen(self._anchored(lane) if evidence == "pooled" else lane, evidence, record.spread)
         return Chosen(self._closed_form(op), "family", self._family_spread(op))
+
+    def _anchored(self, lane: Lane) -> Lane:
+        """A pooled lane brought to what large products of the chip's family reach, where the pool has products."""
+        pool = self.pooled.get(("matmul", "bf16"))
+        if pool is None:
+            return lane
+        return replace(lane, compute=min(lane.compute * self.family.matmul.si / pool.compute, 1.0))
 
     def _closed_form(self, op: str) -> Lane:
         numbers = self.family
@@ -230,6 +240,20 @@ class Kernels:
         kv = FORMATS[kv_dtype].weight_bytes
         work = latent_decode_work(batch, context, query_heads, latent=latent, rope=rope, kv_bytes=kv)
         return self._time("latent_decode", kv_dtype, work, "bf16")
+
+    def state_decode(
+        self, batch: Real, *, heads: Real, key_dim: float, value_dim: float, state_bytes: float = 4.0
+    ) -> Array:
+        """Time of linear attention for one new token per sequence, convolution included [s]."""
+        work = state_decode_work(batch, heads, key_dim=key_dim, value_dim=value_dim, state_bytes=state_bytes)
+        return self._time("state_decode", "bf16", work, "bf16")
+
+    def state_prefill(
+        self, batch: Real, queries: Real, *, heads: Real, key_dim: float, value_dim: float, state_bytes: float = 4.0
+    ) -> Array:
+        """Time of linear attention over `queries` new tokens per sequence, convolution included [s]."""
+        work = state_prefill_work(batch, queries, heads, key_dim=key_dim, value_dim=value_dim, state_bytes=state_bytes)
+        return self._time("state_prefill", "bf16", work, "bf16")
 
     def stream(self, size: Real) -> Array:
         """Time of one memory-bound kernel that moves `size` bytes [s]."""

@@ -75,6 +75,31 @@ def load_pack(path: Path) -> Pack:
         raise ValueError(f"{path}: cannot be read as a calibration pack ({error})") from None
 
 
+class Sibling(Record):
+    """A chip that runs on the lanes of another one: same die, other memory or links."""
+
+    of: str
+    because: str
+
+
+@lru_cache(maxsize=8)
+def siblings(folder: Path) -> Mapping[str, Sibling]:
+    """Chips without tables whose die was measured in another product."""
+    path = folder / "siblings.json"
+    if not path.is_file():
+        return {}
+    return {chip: Sibling.model_validate(entry) for chip, entry in json.loads(path.read_text("utf-8")).items()}
+
+
+def measured_name(folder: Path, chip: str) -> str:
+    """Chip whose packs apply: itself, or the one that has the same die."""
+    same_die = siblings(folder).get(chip)
+    return same_die.of if same_die is not None else chip
+
+
 def packs_of(folder: Path, chip: str) -> dict[str, Pack]:
-    """Packs of one chip (or pooled architecture) by engine; empty when there are none."""
-    return {path.stem: load_pack(path) for path in sorted((folder / chip).glob("*.json"))}
+    """Packs of one chip (or its sibling, or a pooled architecture) by engine; empty when there are none.
+
+    Lanes are fractions of peaks and bandwidth, so a sibling with faster memory gets its own times.
+    """
+    return {path.stem: load_pack(path) for path in sorted((folder / measured_name(folder, chip)).glob("*.json"))}

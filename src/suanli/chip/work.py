@@ -154,6 +154,35 @@ def latent_decode_work(
     return Work(flops, flops, np.asarray(traffic), (_log(batch), _log(seen), _log(heads)))
 
 
+# Multiplications per state element and token in chunked linear attention: decay, outer product and readout (gated delta
+# rule, Yang et al. 2024, arXiv 2412.06464, section 3).
+STATE_FLOPS = 6.0
+
+
+def state_decode_work(batch: Real, heads: Real, *, key_dim: float, value_dim: float, state_bytes: float = 4.0) -> Work:
+    """Linear attention (gated delta net, state space), one new token per sequence: the state is read and written.
+
+    Coordinates: states (batch x heads).
+    """
+    states = np.asarray(batch, dtype=float) * heads
+    flops = STATE_FLOPS * states * key_dim * value_dim
+    return Work(flops, flops, 2.0 * state_bytes * states * key_dim * value_dim, (_log(states),))
+
+
+def state_prefill_work(
+    batch: Real, queries: Real, heads: Real, *, key_dim: float, value_dim: float, state_bytes: float = 4.0
+) -> Work:
+    """Linear attention over `queries` new tokens per sequence in chunks; activations are read and written in 16 bit.
+
+    Coordinates: tokens per sequence, states (batch x heads).
+    """
+    states = np.asarray(batch, dtype=float) * heads
+    flops = STATE_FLOPS * states * queries * key_dim * value_dim
+    activations = 2.0 * 2.0 * states * queries * (key_dim + value_dim)
+    traffic = 2.0 * state_bytes * states * key_dim * value_dim + activations
+    return Work(flops, flops, traffic, (_log(queries), _log(states)))
+
+
 def stream_work(size: Real) -> Work:
     """Memory-bound operator that moves `size` bytes. Coordinate: size."""
     size = np.asarray(size, dtype=float)

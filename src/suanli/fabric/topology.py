@@ -19,7 +19,11 @@ GRIDS = ("torus", "twisted_torus", "mesh")
 
 @dataclass(frozen=True)
 class NetworkLevel:
-    """One level: `dims` chips per axis; bandwidth [B/s] one way per chip over all its links; latency [s] per hop."""
+    """One level: `dims` chips per axis; bandwidth [B/s] one way per chip over all its links; latency [s] per hop.
+
+    exchange_decay : usable bandwidth of an all-to-all falls as (ranks / 8) ^ -decay beyond 8 ranks (measured inside
+    supernodes whose switches are not flat; 0 where nothing of the kind is known).
+    """
 
     topology: str
     dims: tuple[int, ...]
@@ -27,6 +31,7 @@ class NetworkLevel:
     bandwidth: float
     latency: float
     in_network_reduction: bool = False
+    exchange_decay: float = 0.0
 
     @property
     def size(self) -> int:
@@ -110,9 +115,10 @@ def exchange_slope(level: NetworkLevel, ranks: int) -> float:
             through = (extent * extent - extent % 2) / (8.0 * extent)
             slowest = max(slowest, through * (1.0 if ring else 2.0) / link)
         return slowest
+    decay = max(ranks / 8.0, 1.0) ** level.exchange_decay
     if level.topology == "full_mesh":
-        return max(level.size - 1, 1) / (level.bandwidth * ranks)
-    return (ranks - 1) / ranks / level.bandwidth
+        return decay * max(level.size - 1, 1) / (level.bandwidth * ranks)
+    return decay * (ranks - 1) / ranks / level.bandwidth
 
 
 def hops(level: NetworkLevel, ranks: int) -> float:
