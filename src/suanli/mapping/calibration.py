@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from suanli.catalog.loader import DATA
@@ -12,6 +12,7 @@ from suanli.chip import Efficiency
 from suanli.chip.kernels import Kernels, kernels_of
 from suanli.chip.packs import packs_of
 from suanli.fabric.lane import Collective, CollectiveLane, collectives_of
+from suanli.mapping.engine import Engine
 
 FOLDER = DATA / "calibration"
 
@@ -38,6 +39,21 @@ def _calibration(chip: str, architecture: str, engine: str, family: Efficiency) 
 def calibration_of(chip: Chip, engine: str, family: Efficiency) -> Calibration | None:
     """Lanes for a chip under an engine; None where nothing was measured on it or on its architecture."""
     return _calibration(chip.lanes or chip.id, chip.compute.architecture, engine, family)
+
+
+def engine_calibration(chip: Chip, engine: Engine, family: Efficiency) -> Calibration | None:
+    """Lanes for a chip under an engine, with those that the engine runs from another engine's measurements."""
+    found = calibration_of(chip, engine.lanes, family)
+    choices = [one for one in engine.lane_choices if not one.families or chip.family in one.families]
+    if found is None or not choices:
+        return found
+    own = dict(found.kernels.own)
+    for choice in choices:
+        other = calibration_of(chip, choice.measured_under, family)
+        lane = other.kernels.own.get((choice.op, choice.dtype)) if other is not None else None
+        if lane is not None:
+            own[choice.op, choice.dtype] = lane
+    return replace(found, kernels=replace(found.kernels, own=own))
 
 
 def evidence_class(family: Efficiency, calibration: Calibration | None) -> str:

@@ -34,6 +34,17 @@ class Fit(Record):
     residual: dict[str, float]
 
 
+class LaneChoice(Record):
+    """Kernels of one kind that an engine runs on some chip families but that were measured under another engine."""
+
+    op: str
+    dtype: str
+    families: tuple[str, ...] = ()  # empty: all
+    measured_under: Identifier
+    source: str
+    because: str
+
+
 class Profile(Record):
     """What one version range of an engine does differently on some chip families.
 
@@ -75,6 +86,7 @@ class Engine(Record):
     handover_steps: Number  # decode steps from the arrival of a cache by transfer to the first token
     acceptance: Number  # probability that a drafted token is accepted, given that all before it were
     expert_skew: Number  # extra load of the busiest expert group over the mean
+    lane_choices: tuple[LaneChoice, ...] = ()
     profiles: tuple[Profile, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -6,6 +6,7 @@ What the row does not say is assumed by one rule for all rows, and every assumpt
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,8 +14,7 @@ from suanli.catalog.files import CatalogError
 from suanli.catalog.loader import Catalog
 from suanli.catalog.schema import Chip, System
 from suanli.chip import Efficiency, efficiency_of
-from suanli.mapping.calibration import calibration_of
-from suanli.mapping.calibration import calibration_of
+from suanli.mapping.calibration import engine_calibration, evidence_class
 from suanli.mapping.engine import Engine
 from suanli.mapping.hardware import Hardware, across_systems, hardware_of, missing_numbers
 from suanli.mapping.memory import weight_bytes
@@ -27,6 +27,9 @@ from suanli.validation.recipes import Settings, settings_of
 from suanli.workload.fields import ModelError
 from suanli.workload.from_config import graph_from_config
 from suanli.workload.ops import Attention, ModelGraph
+
+
+BRANCH = re.compile(r"\bbranch\b")  # in the notes of a row: a build that is not a release
 
 
 class RefusalError(ValueError):
@@ -108,6 +111,9 @@ class Facts:
         if row.text("load").startswith("mlperf") and f"{name}-mlperf" in self.engines:
             name = f"{name}-mlperf"
             notes.append("engine as submitted to MLPerf: without HTTP and tokenizer")
+        elif BRANCH.search(row.text("notes")) and f"{name}-branch" in self.engines:
+            name = f"{name}-branch"
+            notes.append("a development branch of the engine for a new architecture")
         return self.engines[name], notes
 
 
@@ -138,7 +144,8 @@ def _case(row: Row, facts: Facts) -> Case:
     _catalogs[id(facts.catalog)] = facts.catalog
     graph = _graph(id(facts.catalog), row.text("model"))
     engine, notes = facts.engine_of(row, system)
-    hardware = hardware_of(chip, system, efficiency, calibration=calibration_of(chip, engine.lanes, efficiency))
+    calibration = engine_calibration(chip, engine, efficiency)
+    hardware = hardware_of(chip, system, efficiency, calibration=calibration)
     engine = engine.profiled(chip.family, row.text("engine_version"), row.text("date") or "9999")
     settings, cited = settings_of(row, chip)
     notes += [f"server settings as in {name}" for name in cited]
@@ -164,7 +171,7 @@ def _case(row: Row, facts: Facts) -> Case:
         graph=graph,
         precision=precision,
         engine=engine,
-        evidence=efficiency.evidence,
+        evidence=evidence_class(efficiency, calibration),
         pools=pools,
         lengths=lengths,
         load=load,
