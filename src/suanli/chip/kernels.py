@@ -19,7 +19,9 @@ from suanli.chip.formats import FORMATS, peak_of
 from suanli.chip.lane import Lane
 from suanli.chip.packs import LaneRecord, Pack
 from suanli.chip.work import (
+    GPU,
     Real,
+    Unit,
     Work,
     decode_work,
     experts_work,
@@ -78,7 +80,7 @@ class Kernels:
     """Operator times of a chip with dense `peaks` [FLOP/s] and `bandwidth` [B/s].
 
     own, others, pooled : lanes by (op, dtype). family : closed form where no lane exists. exact : False leaves the
-    correction surfaces out, for screening many deployments quickly.
+    correction surfaces out, for screening many deployments quickly. array : one systolic array or cube face.
     """
 
     peaks: Mapping[str, float]
@@ -88,7 +90,14 @@ class Kernels:
     pooled: Mapping[tuple[str, str], LaneRecord]
     family: Efficiency
     exact: bool = True
+    array: tuple[int, int] | None = None
     _chosen: dict[tuple[str, str], Chosen] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def unit(self) -> Unit:
+        """How the chip cuts products, for closed forms."""
+        high, wide = self.array or self.family.tile
+        return Unit(self.family.architecture, (float(high), float(wide)))
 
     def chosen(self, op: str, dtype: str) -> Chosen:
         """Best lane for an operator kind in a number format."""
@@ -138,7 +147,8 @@ class Kernels:
     def matmul(self, m: Real, n: Real, k: Real, dtype: str = "bf16") -> Array:
         """Time of y[m, n] = x[m, k] W[k, n] [s]; `dtype` is a lane name (:func:`lane_dtype`)."""
         form = FORMATS[dtype]
-        work = matmul_work(m, n, k, weight_bytes=form.weight_bytes, activation_bytes=form.activation_bytes)
+        unit = self.unit if self.chosen("matmul", dtype).evidence == "family" else GPU
+        work = matmul_work(m, n, k, weight_bytes=form.weight_bytes, activation_bytes=form.activation_bytes, unit=unit)
         return self._time("matmul", dtype, work, dtype)
 
     def experts(
@@ -267,6 +277,8 @@ def kernels_of(
     packs: Mapping[str, Pack],
     pooled: Mapping[str, Pack],
     family: Efficiency,
+    *,
+    array: tuple[int, int] | None = None,
 ) -> Kernels:
     """Operator times from the packs of a chip (by engine) and of its architecture (one pooled pack)."""
     own = packs[engine].by_name() if engine in packs else {}
@@ -280,4 +292,4 @@ def kernels_of(
     shared: dict[tuple[str, str], LaneRecord] = {}
     for pack in pooled.values():
         shared.update(pack.by_name())
-    return Kernels(peaks, bandwidth, own, others, shared, family)
+    return Kernels(peaks, bandwidth, own, others, shared, family, array=array)

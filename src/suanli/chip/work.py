@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from suanli.catalog.schema import Architecture
+
 Array = NDArray[np.float64]
 Real = float | Array
 
@@ -35,14 +37,35 @@ def padded(size: Real, tile: float) -> Array:
     return np.asarray(np.ceil(np.asarray(size) / tile) * tile)
 
 
-def matmul_work(
-    m: Real, n: Real, k: Real, *, weight_bytes: float, activation_bytes: float, tile: tuple[float, float] = (64, 64)
-) -> Work:
+@dataclass(frozen=True)
+class Unit:
+    """How a chip cuts products: output tiles of a GPU, an array of a systolic machine, blocks of a cube core."""
+
+    architecture: Architecture = "gpu"
+    tile: tuple[float, float] = (64.0, 64.0)
+
+    def steps(self, m: Array, n: Array, k: Array) -> Array:
+        """Arithmetic [FLOP] that the unit is busy with for y[m, n] = x[m, k] W[k, n].
+
+        GPU: whole output tiles. Systolic: k and n padded to the array; a block of weights takes as many cycles to load
+        as the array is high, so fewer rows than that cost the same (weights double-buffered; scaling book, "tpus").
+        Cube: all three padded to blocks.
+        """
+        high, wide = self.tile
+        if self.architecture == "systolic":
+            return np.asarray(2.0 * np.maximum(m, high) * padded(n, wide) * padded(k, high))
+        depth = padded(k, high) if self.architecture == "cube" else k
+        return np.asarray(2.0 * padded(m, high) * padded(n, wide) * depth)
+
+
+GPU = Unit()
+
+
+def matmul_work(m: Real, n: Real, k: Real, *, weight_bytes: float, activation_bytes: float, unit: Unit = GPU) -> Work:
     """y[m, n] = x[m, k] W[k, n]; the result is written in 16 bit. Coordinates: m, n, k."""
     m, n, k = np.asarray(m, dtype=float), np.asarray(n, dtype=float), np.asarray(k, dtype=float)
     traffic = weight_bytes * n * k + activation_bytes * m * k + 2.0 * m * n
-    steps = 2.0 * padded(m, tile[0]) * padded(n, tile[1]) * k
-    return Work(2.0 * m * n * k, steps, traffic, (_log(m), _log(n), _log(k)))
+    return Work(2.0 * m * n * k, unit.steps(m, n, k), traffic, (_log(m), _log(n), _log(k)))
 
 
 def experts_work(

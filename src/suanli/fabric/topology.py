@@ -115,7 +115,7 @@ def exchange_slope(level: NetworkLevel, ranks: int) -> float:
             through = (extent * extent - extent % 2) / (8.0 * extent)
             slowest = max(slowest, through * (1.0 if ring else 2.0) / link)
         return slowest
-    decay = max(ranks / 8.0, 1.0) ** level.exchange_decay
+    decay = math.pow(max(ranks / 8.0, 1.0), level.exchange_decay)
     if level.topology == "full_mesh":
         return decay * max(level.size - 1, 1) / (level.bandwidth * ranks)
     return decay * (ranks - 1) / ranks / level.bandwidth
