@@ -21,6 +21,8 @@ class Widths(Record):
     throughput: Number
     tpot: Number
     ttft: Number
+    ttft_loaded: Number | None = None  # more than 64 users, attention data parallelism or separate pools
+    ttft_p99: Number | None = None
 
 
 class WidthFile(Record):

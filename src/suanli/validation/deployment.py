@@ -61,7 +61,8 @@ class Case:
     graph: ModelGraph
     precision: Precision
     engine: Engine
-    evidence: str
+    evidence: str  # of the operator times
+    profiled: bool  # whether the engine was fitted on this chip family
     pools: tuple[Pool, ...]
     lengths: Lengths
     load: str
@@ -146,6 +147,7 @@ def _case(row: Row, facts: Facts) -> Case:
     engine, notes = facts.engine_of(row, system)
     calibration = engine_calibration(chip, engine, efficiency)
     hardware = hardware_of(chip, system, efficiency, calibration=calibration)
+    profiled = any(one.fit is not None and chip.family in one.families for one in engine.profiles)
     engine = engine.profiled(chip.family, row.text("engine_version"), row.text("date") or "9999")
     settings, cited = settings_of(row, chip)
     notes += [f"server settings as in {name}" for name in cited]
@@ -172,6 +174,7 @@ def _case(row: Row, facts: Facts) -> Case:
         precision=precision,
         engine=engine,
         evidence=evidence_class(efficiency, calibration),
+        profiled=profiled,
         pools=pools,
         lengths=lengths,
         load=load,

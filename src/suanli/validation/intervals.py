@@ -6,11 +6,31 @@ from suanli.search.records import load_profiles
 from suanli.validation.deployment import Case
 from suanli.validation.measured import METRICS
 
-KINDS = {"throughput": "throughput", "tpot": "tpot", "ttft": "ttft", "e2e": "throughput", "energy": "throughput"}
+MANY_USERS = 64.0  # of one instance; above, time to first token depends on flags that benchmarks do not state
+
+
+def evidence_of(case: Case) -> str:
+    """Class of evidence behind a prediction: operators measured or not, engine fitted on the chip family or not."""
+    measured = case.evidence == "measured_operators"
+    if case.profiled:
+        return "measured_operators" if measured else "fitted_serving"
+    return "pooled" if measured or case.evidence == "pooled" else "datasheet"
+
+
+def load_kind(case: Case, metric: str) -> str:
+    """Kind of interval of a metric under the load of a case."""
+    kind = METRICS[metric]
+    if metric == "ttft_p99_ms":
+        return "ttft_p99"
+    if kind == "ttft":
+        split = any(pool.place[2] > 1 for pool in case.pools) or len(case.pools) > 1
+        crowded = case.users / case.pools[-1].instances > MANY_USERS or case.load == "open_loop"
+        return "ttft_loaded" if split or crowded else "ttft"
+    return {"e2e": "throughput", "energy": "throughput"}.get(kind, kind)
 
 
 def interval(case: Case, metric: str, value: float) -> tuple[float, float]:
     """(low, high) of a metric in the unit of `value`."""
-    widths = load_profiles().widths[case.evidence]
-    factor = getattr(widths, KINDS[METRICS[metric]]).si
-    return value / factor, value * factor
+    widths = load_profiles().widths[evidence_of(case)]
+    found = getattr(widths, load_kind(case, metric)) or widths.ttft
+    return value / found.si, value * found.si
