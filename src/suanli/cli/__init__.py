@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "plan": "rank the deployments that answer a study",
     "explain": "where the time, energy and money of one deployment go",
+    "cost": "bill, ways of paying, cash flow and what moves them, of one deployment",
     "init": "write a commented study file",
     "simulate": "one deployment, one trace, every request",
     "train": "training runs",

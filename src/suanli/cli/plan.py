@@ -66,6 +66,7 @@ def plan_command(
     power: Annotated[str | None, _option("limit of the IT power, such as '1 MW'")] = None,
     chips: Annotated[int | None, _option("limit of the number of chips")] = None,
     economics: Annotated[str | None, _option("way of paying, such as hyperscaler-owned-2026")] = None,
+    edition: Annotated[str | None, _option("facts of a date: nothing newer is looked at, such as 2025-08")] = None,
     overlay: Annotated[list[Path] | None, _option("file with facts of your own; repeatable")] = None,
     include_roadmap: Annotated[
         bool, _option("also systems that are announced or planned", "--include-roadmap")
@@ -88,6 +89,7 @@ def plan_command(
         "limits.power": power,
         "limits.chips": chips,
         "economics": economics,
+        "edition": edition,
         "include_roadmap": include_roadmap or None,
         "overlays": [path.resolve() for path in overlay or ()] or None,
     }

@@ -28,6 +28,7 @@ OPTIONS = {
     "limits.power": "--power",
     "limits.chips": "--chips",
     "economics": "--economics",
+    "edition": "--edition",
     "include_roadmap": "--include-roadmap",
     "overlays": "--overlay",
 }

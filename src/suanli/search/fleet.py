@@ -49,7 +49,7 @@ class Fleet:
         """Every input by its full name; those of the market last."""
         found: dict[str, Range] = {}
         for pool, names in zip(self.pools, self._names, strict=True):
-            found |= {name: pool.cost.quote.ranges[key] for key, name in names.items()}
+            found |= {name: _moving(key, pool.cost.quote.ranges[key]) for key, name in names.items()}
             if pool.cost.usd.low < pool.cost.usd.high:
                 found[EXCHANGE] = pool.cost.usd
         return found | {ERROR: self.error}
@@ -71,7 +71,7 @@ class Fleet:
 
     def columns(self) -> dict[str, str]:
         """Name of the random column of each uncertain input."""
-        uncertain = [key for key, one in self.ranges.items() if one.low < one.high and key.split("@")[0] not in SPENT]
+        uncertain = [key for key, one in self.ranges.items() if one.low < one.high]
         return {key: f"{ERROR}@{self.error_group or self.name}" if key == ERROR else key for key in uncertain}
 
     def draw(self, shares: Draws, memo: dict[tuple[str, Range], NDArray[np.float64]]) -> dict[str, Numbers]:
@@ -190,6 +190,11 @@ class Fleet:
             fixed += one.fixed_per_hour * pool.cost.usd.best
             variable += one.variable_per_busy_hour * pool.cost.usd.best
         return Alternative(self.name, fixed, variable)
+
+
+def _moving(key: str, one: Range) -> Range:
+    """The range of an input; one on which no price depends any more stays where it is."""
+    return Range(one.best, one.best, one.best) if key in SPENT else one
 
 
 def fleet_of(deployment: Deployment, tokens_per_request: float, rate: float) -> Fleet:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from suanli.catalog.loader import Catalog
+from suanli.economics.finance import EconomicsError
 from suanli.economics.price import HOURS_PER_YEAR, SECONDS_PER_HOUR
+from suanli.economics.tokens import TokenClass
 from suanli.economics.uncertainty import (
     Regret,
     Swing,
@@ -88,30 +90,6 @@ class FleetMoney:
 
 
 @dataclass(frozen=True)
-class Money:
-    """The money of a plan; the deployments are the first :data:`TOP` with a price, in the order of the plan."""
-
-    market: Market
-    deployments: tuple[FleetMoney, ...]
-    swings: tuple[Swing, ...]  # of the best deployment's price per million tokens
-    regret: Regret
-    scenario_costs: Mapping[str, Mapping[str, float]]
-    ways: Ways
-    cash: CashPlan
-    costs: Mapping[str, SystemCost] = field(repr=False)  # of every system with a price
-    samples: int = SAMPLES
-
-    @property
-    def best(self) -> FleetMoney:
-        """The deployment that the plan puts first."""
-        return self.deployments[0]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return money_dict(self)
-
-
-@dataclass(frozen=True)
 class Question:
     """What of a study the money depends on."""
 
@@ -121,35 +99,84 @@ class Question:
     demand: Demand
     model: str
 
+    @property
+    def revenue(self) -> dict[TokenClass, float] | None:
+        """Price of each class of token [USD/Mtok]; None where the study sells nothing."""
+        return revenue_of(self.study.revenue, self.market, self.model, self.demand)
+
+
+@dataclass(frozen=True)
+class Account:
+    """One deployment in detail: what moves its price, how else it could be paid for, its cash flow."""
+
+    one: FleetMoney
+    swings: tuple[Swing, ...]  # of its price per million tokens
+    ways: Ways
+    cash: CashPlan
+
+
+@dataclass(frozen=True)
+class Money:
+    """The money of a plan; the deployments are the first :data:`TOP` with a price, in the order of the plan."""
+
+    question: Question = field(repr=False)
+    deployments: tuple[FleetMoney, ...]
+    account: Account  # of the first
+    regret: Regret
+    scenario_costs: Mapping[str, Mapping[str, float]]
+    costs: Mapping[str, SystemCost] = field(repr=False)  # of every system with a price
+    samples: int = SAMPLES
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return money_dict(self)
+
 
 def money_of(order: Sequence[Deployment], costs: Mapping[str, SystemCost], question: Question) -> Money | None:
     """Money of a ranked plan; None where nothing has a price. Raises EconomicsError with every problem."""
-    study, market, demand = question.study, question.market, question.demand
-    scenarios = scenarios_of(study.scenarios, market.profile)
-    prices = revenue_of(study.revenue, market, question.model, demand)
     top = [one for one in order if one.prices][:TOP]
     if not top:
         return None
-    tokens = demand.input_tokens + demand.output_tokens
+    scenarios = scenarios_of(question.study.scenarios, question.market.profile)
+    tokens = question.demand.input_tokens + question.demand.output_tokens
     fleets = [fleet_of(one, tokens, rate_of(one)) for one in top]
-    best, rate = fleets[0], rate_of(top[0])
-    revenue = revenue_per_hour(prices, demand, rate) if prices else 0.0
+    deployments = sampled(top, fleets)
     return Money(
-        market=market,
-        deployments=sampled(top, fleets),
-        swings=tuple(swing for swing in tornado(best.ranges, best.usd_per_mtok) if swing.size > 0.0),
+        question=question,
+        deployments=deployments,
+        account=account_of(deployments[0], question),
         regret=regret_of(fleets, scenarios),
         scenario_costs=costs_in(fleets, scenarios),
-        ways=ways_of(top[0], best, market, question.catalog, demand, question.model),
-        cash=CashPlan(best.cash_flow(revenue * HOURS_PER_YEAR), best.discount_rate, prices),
         costs=costs,
+    )
+
+
+def account_of(one: FleetMoney, question: Question) -> Account:
+    """Work out one deployment in detail."""
+    fleet, deployment, market, demand = one.fleet, one.deployment, question.market, question.demand
+    prices = question.revenue
+    revenue = revenue_per_hour(prices, demand, rate_of(deployment)) if prices else 0.0
+    return Account(
+        one=one,
+        swings=tuple(swing for swing in tornado(fleet.ranges, fleet.usd_per_mtok) if swing.size > 0.0),
+        ways=ways_of(deployment, fleet, market, question.catalog, demand, question.model),
+        cash=CashPlan(fleet.cash_flow(revenue * HOURS_PER_YEAR), fleet.discount_rate, prices),
     )
 
 
 def check(question: Question) -> None:
     """Raise EconomicsError for scenarios and revenues that cannot be read, before anything is computed."""
-    scenarios_of(question.study.scenarios, question.market.profile)
-    revenue_of(question.study.revenue, question.market, question.model, question.demand)
+    problems: list[str] = []
+    try:
+        scenarios_of(question.study.scenarios, question.market.profile)
+    except EconomicsError as error:
+        problems += error.problems
+    try:
+        _ = question.revenue
+    except EconomicsError as error:
+        problems += error.problems
+    if problems:
+        raise EconomicsError(*problems)
 
 
 def rate_of(deployment: Deployment) -> float:
@@ -239,6 +266,6 @@ def power_of(deployments: Sequence[Deployment], question: Question) -> PowerPric
     given = [cap for cap in caps if cap is not None]
     if not given or rate is None:
         return None
-    prices = revenue_of(question.study.revenue, question.market, question.model, question.demand)
+    prices = question.revenue
     per_request = revenue_per_hour(prices, question.demand, 1.0) / SECONDS_PER_HOUR if prices else None
     return power_price(deployments, rate, min(given), limits.chips, per_request)

@@ -26,18 +26,14 @@ def rounded(value: float | None) -> float | None:
 def money_dict(money: Money) -> Plain:
     """Plain data of the money of a plan."""
     return {
-        "profile": money.market.profile.id,
+        "profile": money.question.market.profile.id,
         "currency": "USD",
         "samples": money.samples,
-        "deployments": [_fleet(one) for one in money.deployments],
-        "tornado": [_swing(swing, money.best.fleet) for swing in money.swings],
-        "regret": {
-            "choice": money.regret.choice,
-            "worst_usd_per_mtok": _rounded(money.regret.worst_regret),
-            "usd_per_mtok": {name: _rounded(row) for name, row in money.scenario_costs.items()},
-        },
-        "ways": _ways(money.ways),
-        "cash_flow": _cash(money.cash),
+        "deployments": [fleet_dict(one) for one in money.deployments],
+        "tornado": [swing_dict(swing, money.account.one.fleet) for swing in money.account.swings],
+        "regret": regret_dict(money),
+        "ways": ways_dict(money.account.ways),
+        "cash_flow": cash_dict(money.account.cash),
         "profiles": {cost.profile.id: _profile(cost) for cost in money.costs.values()},
         "machines": {system: _machine(cost) for system, cost in sorted(money.costs.items())},
     }
@@ -47,7 +43,17 @@ def _rounded(values: Mapping[Any, float]) -> Plain:
     return {key: rounded(value) for key, value in values.items()}
 
 
-def _fleet(one: FleetMoney) -> Plain:
+def regret_dict(money: Money) -> Plain:
+    """Plain data of the choice that is regretted least."""
+    return {
+        "choice": money.regret.choice,
+        "worst_usd_per_mtok": _rounded(money.regret.worst_regret),
+        "usd_per_mtok": {name: _rounded(row) for name, row in money.scenario_costs.items()},
+    }
+
+
+def fleet_dict(one: FleetMoney) -> Plain:
+    """Plain data of one deployment in money."""
     return {
         "rank": one.deployment.rank,
         "name": one.fleet.name,
@@ -72,7 +78,8 @@ def _bill(bill: Bill) -> Plain:
     }
 
 
-def _swing(swing: Swing, fleet: Fleet) -> Plain:
+def swing_dict(swing: Swing, fleet: Fleet) -> Plain:
+    """Plain data of what one input does alone."""
     one = fleet.ranges[swing.key]
     key, _, subject = swing.key.partition("@")
     return {
@@ -94,7 +101,8 @@ def unit_of_input(key: str, fleet: Fleet) -> str:
     return f"USD/{profile.currency}" if key == EXCHANGE else money_unit(key, profile)
 
 
-def _ways(found: Ways) -> Plain:
+def ways_dict(found: Ways) -> Plain:
+    """Plain data of the ways of paying."""
     return {
         "utilisation": rounded(found.utilisation),
         "tokens_per_s": rounded(found.tokens_per_s),
@@ -118,7 +126,8 @@ def _ways(found: Ways) -> Plain:
     }
 
 
-def _cash(cash: CashPlan) -> Plain:
+def cash_dict(cash: CashPlan) -> Plain:
+    """Plain data of a cash flow."""
     return {
         "discount_rate": rounded(cash.discount_rate),
         "revenue_usd_per_mtok": _rounded(cash.revenue_usd_per_mtok) if cash.revenue_usd_per_mtok else None,
