@@ -188,3 +188,20 @@ def test_plan_is_plain_data(catalog):
     cited = {row["source"] for row in content["inputs"] if ", " not in row["source"]}
     assert cited <= set(content["citations"])
     assert all(len(entry) > 1 for entry in content["citations"].values()), "a source without a record"
+
+
+def test_a_quote_of_the_user_comes_before_shipped_prices(tmp_path):
+    overlay = tmp_path / "quote.yaml"
+    overlay.write_text(
+        "schema_version: 1\n"
+        "sources: [{id: my-quote, title: Quote, publisher: seller, date: '2026-11', locator: mail, read_as: own}]\n"
+        "---\n"
+        "schema_version: 1\n"
+        "prices: [{id: my-h100, subject: nvidia-hgx-h100-8, what: purchase, edition: 2026-11, seller: one,"
+        " price: {value: 80000, unit: USD/system, kind: vendor, source: my-quote}}]\n"
+    )
+    cheap = plan(_study(overlays=[str(overlay)]))[0]
+    shipped = plan(_study())[0]
+    assert "my-quote" in cheap.sources
+    # 10,000 USD of machine per chip and what stands around it, against a bill of more than 25,000.
+    assert cheap.cost_parts["capital"] < 0.6 * shipped.cost_parts["capital"]

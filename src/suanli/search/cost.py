@@ -110,22 +110,33 @@ class PoolCost:
         return float(np.asarray(self.cost.per_chip_hour(self.load).total)) * self.chips
 
 
+def _quoted(system: System, market: Market, own: EconomicsProfile) -> tuple[Quote, bool]:
+    """First quote that prices allow: the study's own, its region's, any; and whether it is from elsewhere."""
+    subjects = (system.id, system.chip)
+    machine = Machine(subjects, system.chips, system.vendor, _watts(system))
+    near = market.near(subjects)
+    given = [price for price in market.given if price.subject in subjects]
+    tries = [(near or market.prices, market.bills, bool(market.region and not near))]
+    if given:
+        tries.insert(0, (given, (), False))
+    if near:
+        tries.append((market.prices, market.bills, True))
+    refusal: EconomicsError | None = None
+    for prices, bills, away in tries:
+        try:
+            return quote(own, machine, prices, bills=bills), away
+        except EconomicsError as error:
+            refusal = error
+    raise NoPriceError(_reason(refusal or EconomicsError("no price"), own, market)) from None
+
+
 def cost_of(system: System, market: Market, profile: EconomicsProfile | None = None) -> SystemCost:
     """Cost of a system under a profile, by default that of the market. Raises NoPriceError when it has no price.
 
     Prices of the study's region come first; where there are none, those of another region, and the basis says so.
     """
     own = profile or market.profile
-    subjects = (system.id, system.chip)
-    machine = Machine(subjects, system.chips, system.vendor, _watts(system))
-    near = market.near(subjects)
-    try:
-        found, away = quote(own, machine, near or market.prices, bills=market.bills), bool(market.region and not near)
-    except EconomicsError:
-        try:
-            found, away = quote(own, machine, market.prices, bills=market.bills), bool(near)
-        except EconomicsError as error:
-            raise NoPriceError(_reason(error, own, market)) from None
+    found, away = _quoted(system, market, own)
     # The profile's guess of the mean load gives way to the prediction.
     ranges = {**found.ranges, **{key: _certain(found.ranges[key]) for key in (LOAD,) if key in found.ranges}}
     return SystemCost(

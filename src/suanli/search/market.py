@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from suanli.catalog.files import near_matches
-from suanli.catalog.loader import Catalog
+from suanli.catalog.loader import Catalog, load
 from suanli.catalog.schema import ApiPrice, Grid, Price
 from suanli.economics.capex import Capex, load_capex
 from suanli.economics.finance import EconomicsError
@@ -31,6 +31,7 @@ class Market:
     api_prices: tuple[ApiPrice, ...]
     region: str | None = None
     edition: str | None = None
+    given: tuple[Price, ...] = ()  # by the overlays of the study: they come before everything shipped
 
     @property
     def stand_ins(self) -> tuple[EconomicsProfile, ...]:
@@ -45,6 +46,14 @@ class Market:
     def near(self, subjects: Sequence[str]) -> list[Price]:
         """Prices of the subjects in the region of the study; none where the study names no region."""
         return [price for price in self.prices if price.subject in subjects and price.region == self.region]
+
+
+def _given(study: Study, catalog: Catalog) -> tuple[Price, ...]:
+    """Prices that the study's overlays brought or changed."""
+    if not study.overlays:
+        return ()
+    shipped = load().prices
+    return tuple(price for name, price in catalog.prices.items() if shipped.get(name) != price)
 
 
 def market_of(study: Study, catalog: Catalog) -> Market:
@@ -65,6 +74,7 @@ def market_of(study: Study, catalog: Catalog) -> Market:
         api_prices=tuple(one for one in catalog.api_prices.values() if edition is None or one.as_of[:7] <= edition),
         region=study.limits.region,
         edition=edition,
+        given=_given(study, catalog),
     )
 
 
