@@ -33,7 +33,16 @@ NAMES: dict[str, Collective] = {
     "reduce_scatter": "reduce_scatter",
     "alltoall": "all_to_all",
 }
+EXCHANGES: dict[str, Collective] = {
+    "ep_dispatch": "ep_dispatch",
+    "ep_combine": "ep_combine",
+    "ep_dispatch_ll": "ep_dispatch_ll",
+    "ep_combine_ll": "ep_combine_ll",
+}
+EXCHANGE_SMS = 20  # of those measured, what engines give to the exchange by default
+FP8_WIDTH = 1.0 + 4.0 / 128.0  # bytes per element with one 4-byte scale per 128
 KNOTS = (np.arange(8.0, 31.0), np.array([1.0, 2.0, 3.0]))  # log2 of bytes and of ranks
+EXCHANGE_KNOTS = (np.arange(11.0, 32.0, 2.0), np.arange(2.0, 7.0))
 TOLERANCE = 1.5  # a size slower than a larger one by this factor is a spike
 
 
@@ -88,6 +97,40 @@ def sweeps(wheel: Path, system: str) -> Iterator[Sweep]:
                 )
 
 
+def exchange_sweeps(wheel: Path, system: str) -> Iterator[Sweep]:
+    """Expert exchange: DeepEP low latency (fp8 out, 16 bit back) and normal (20 SMs), TRT-LLM one-sided over NVLink.
+
+    Newer tables hold one node; an older one of H100 adds 2, 4 and 8 nodes. The newest table wins where both have a
+    number of ranks.
+    """
+    import pyarrow.parquet as pq  # noqa: PLC0415 (only the importer needs it)
+
+    folder = data_folder(wheel) / system / "comm"
+    per_node = 4 if system.startswith("gb") else 8
+    for kind, file in (("_ll", "wideep_deepep_ll_perf"), ("", "wideep_deepep_normal_perf")):
+        paths = sorted(folder.glob(f"sglang/*/{file}.parquet"), key=lambda path: version_key(path.parent.name))
+        seen: set[float] = set()
+        parts: dict[str, list[tuple[Array, Array, Array]]] = {"ep_dispatch": [], "ep_combine": []}
+        for path in reversed(paths):
+            table = pq.read_table(path)
+            raw = {name: np.asarray(table[name].to_numpy()) for name in table.schema.names}
+            ranks = raw["node_num"].astype(float) * per_node
+            keep = ~np.isin(ranks, list(seen))
+            if not kind:
+                keep &= raw["dispatch_sms"] == EXCHANGE_SMS
+            seen |= set(ranks.tolist())
+            elements = (raw["num_token"] * raw["num_topk"] * raw["hidden_size"]).astype(float)
+            for op, width in (("ep_dispatch", FP8_WIDTH), ("ep_combine", 2.0)):
+                name = op.removeprefix("ep_")
+                micro = raw[f"{name}_avg_t_us"] if kind else raw[f"{name}_transmit_us"] + raw[f"{name}_notify_us"]
+                parts[op].append((ranks[keep], elements[keep] * width, micro[keep] * 1e-6))
+        for op, some in parts.items():
+            if some:
+                columns = [np.concatenate(column) for column in zip(*some, strict=True)]
+                name = EXCHANGES[f"{op}{kind}"]
+                yield clean(name, "deepep", paths[-1].parent.name, columns[0], columns[1], seconds=columns[2])
+
+
 def clean(op: Collective, library: str, version: str, ranks: Array, size: Array, *, seconds: Array) -> Sweep:
     """Median of repeated sizes, without spikes (slower than a larger payload) and without non-positive times."""
     keys, inverse = np.unique(np.stack([ranks, size]), axis=1, return_inverse=True)
@@ -117,7 +160,8 @@ def fit_sweep(sweep: Sweep, bandwidth: float) -> CollectiveLane:
 
     target = np.log(sweep.seconds / lane.base(sweep.ranks, sweep.size, bandwidth))
     coordinates = (np.log2(sweep.size), np.log2(sweep.ranks))
-    surface = solve.surface_of(KNOTS, coordinates, target, log_base_at, (0,))
+    knots = EXCHANGE_KNOTS if sweep.op.startswith("ep_") else KNOTS
+    surface = solve.surface_of(knots, coordinates, target, log_base_at, (0,))
     return CollectiveLane(sweep.op, launch, efficiency, stored(surface))
 
 
@@ -165,7 +209,8 @@ def main() -> None:
         if system not in links["one_way_gb_s"]:
             continue
         bandwidth = links["one_way_gb_s"][system]
-        records = [record_of(sweep, bandwidth * 1e9) for sweep in sweeps(given.wheel, system)]
+        found = [*sweeps(given.wheel, system), *exchange_sweeps(given.wheel, system)]
+        records = [record_of(sweep, bandwidth * 1e9) for sweep in found]
         for record in records:
             line = f"{record.launch_us} us, efficiency {record.efficiency}, error {record.median_error}"
             print(f"{system} {record.library} {record.op}: {line} median {record.p90_error} p90", flush=True)
@@ -178,6 +223,8 @@ def main() -> None:
             host_call_us=host_call_us,
             lanes=tuple(records),
         )
+        if system == "l40s":  # not in the catalog
+            continue
         path = calibration_folder(DATA) / "collectives" / f"{facts.id}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(pack.model_dump(), separators=(",", ":")) + "\n", encoding="utf-8")

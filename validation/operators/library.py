@@ -1,6 +1,6 @@
 """Fit published kernel sweeps: ``python -m validation.operators.library --data kernels.csv``.
 
-One file per chip in ``calibration/library/``. A lane is fitted where a kernel has at least five shapes in one precision
+One file per chip in ``calibration/library/``. A lane is fitted where a kernel has at least four shapes in one precision
 on one chip; its error is that of leaving each row out in turn.
 """
 
@@ -31,7 +31,7 @@ from validation.operators.fit import HERE, rounded
 
 Array = NDArray[np.float64]
 
-MIN_ROWS = 5
+MIN_ROWS = 4
 # log2 knots of each coordinate of an op: coarse, the sweeps have 5 to 20 rows
 KNOTS: Mapping[str, tuple[tuple[float, ...], ...]] = {
     "matmul": ((5, 7, 9, 11, 13, 15), (5, 6, 7, 8, 9, 10, 11, 13, 15), (0,)),

@@ -85,6 +85,7 @@ def surface_of(
     target: Array,
     log_base_at: Callable[[Sequence[Array]], Array],
     rising: Sequence[int],
+    smoothness: float = SMOOTHNESS,
 ) -> Surface:
     """Surface whose values follow `target` (log of measured over physical time), robust against outliers.
 
@@ -95,7 +96,7 @@ def surface_of(
     slope = differences(knots, 1, rising)
     grid = np.meshgrid(*[2.0**axis for axis in knots], indexing="ij")
     floor = -(slope @ log_base_at([axis.ravel() for axis in grid]))
-    base = SMOOTHNESS * (smooth.T @ smooth) + RIDGE * diags(np.ones(rows.shape[1]))
+    base = smoothness * (smooth.T @ smooth) + RIDGE * diags(np.ones(rows.shape[1]))
     weight, values, broken = np.ones(len(target)), np.zeros(rows.shape[1]), np.zeros(len(floor))
     for _ in range(ROUNDS):
         left = rows.T @ diags(weight) @ rows + base + slope.T @ diags(broken) @ slope

@@ -6,7 +6,7 @@ metric (tflops, mem_bw, throughput), value, unit. A row whose shape is not given
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -113,19 +113,23 @@ class Predicted:
     evidence: str
 
 
-def predict_kernel(row: Mapping[str, str], kernels: Kernels | None, library: Library | None) -> Predicted:
+def predict_kernel(row: Mapping[str, str], engines: Sequence[Kernels], library: Library | None) -> Predicted:
     """Predict one row. Raises RefusedError.
 
-    A lane of the measured library kernel itself comes first, then the best lane of the chip, its family or its
-    architecture (:class:`Kernels`).
+    A lane of the measured library kernel itself comes first. Otherwise the fastest of the chip's lanes over `engines`:
+    such tables report the best kernel that somebody found.
     """
     case = case_of(row)
     if library is not None:
         record = library.by_name().get((case.library_op, row["precision"]))
         if record is not None:
             return _from_library(case, record, library, PRECISIONS[row["precision"]])
-    if kernels is None:
+    if not engines:
         raise RefusedError(f"chip '{row['chip']}' is not in the catalog and no kernel like this was measured on it")
+    return max((_from_lane(case, kernels) for kernels in engines), key=lambda predicted: predicted.value)
+
+
+def _from_lane(case: KernelCase, kernels: Kernels) -> Predicted:
     math = case.lane.split("_kv_", maxsplit=1)[0]
     try:
         rate = peak_of(kernels.peaks, math)

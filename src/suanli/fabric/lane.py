@@ -24,14 +24,20 @@ from suanli.surface import Surface, decode
 
 Array = NDArray[np.float64]
 Real = float | Array
-Collective = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all"]
+Exchange = Literal["ep_dispatch", "ep_combine", "ep_dispatch_ll", "ep_combine_ll"]
+Collective = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all"] | Exchange
 
-# Bytes that one of n chips sends over the payload: two passes for an all-reduce, one for the others.
+# Bytes that one of n chips sends over the payload: two passes for an all-reduce, one for the others. The payload of an
+# expert exchange is what its token copies weigh: tokens x experts per token x hidden width x bytes.
 MOVED: Mapping[str, Callable[[Array], Array]] = {
     "all_reduce": lambda n: 2.0 * (n - 1.0) / n,
     "all_gather": lambda n: (n - 1.0) / n,
     "reduce_scatter": lambda n: (n - 1.0) / n,
     "all_to_all": lambda n: (n - 1.0) / n,
+    "ep_dispatch": lambda n: (n - 1.0) / n,
+    "ep_combine": lambda n: (n - 1.0) / n,
+    "ep_dispatch_ll": lambda n: (n - 1.0) / n,
+    "ep_combine_ll": lambda n: (n - 1.0) / n,
 }
 
 
@@ -55,7 +61,9 @@ class CollectiveLane:
         time = self.base(count, size, bandwidth)
         if self.surface is not None:
             time = time * np.exp(self.surface((np.log2(np.maximum(size, 1.0)), np.log2(count))))
-        bound = (count - 1.0) / count * np.asarray(size) / bandwidth
+        # a chip must receive the whole payload from others once, except copies of one token that travel together
+        least = 0.0 if self.op.startswith("ep_") else (count - 1.0) / count
+        bound = least * np.asarray(size) / bandwidth
         return np.asarray(np.where(np.asarray(ranks) > 1, np.maximum(time, bound), 0.0))
 
 
@@ -96,7 +104,7 @@ class CollectivePack(Record):
     def for_engine(self, engine: str) -> dict[Collective, CollectiveLane]:
         """Lanes that an engine uses: its own kernels where measured, else the library's."""
         chosen: dict[Collective, CollectiveLane] = {}
-        for library in ("nccl", engine):
+        for library in ("nccl", "deepep", engine):
             chosen |= {lane.op: lane.lane() for lane in self.lanes if lane.library == library}
         return chosen
 
