@@ -13,14 +13,13 @@ from rich.text import Text
 from suanli.economics.price import HOURS_PER_YEAR
 from suanli.economics.sensitivity import MorrisEffect, SobolShare
 from suanli.report.headline import question
+from suanli.report.power_words import power_words
 from suanli.report.wording import DASH, compact, plain
 from suanli.search.estimate import Estimate
-from suanli.search.megawatt import PowerPrice
 from suanli.search.money import Account, Money
 from suanli.search.money_json import unit_of_input
 from suanli.search.result import Deployment, Plan
 
-MUSD = 1e6
 TORNADO = 12  # inputs that are shown
 BARS = 24  # characters of the widest bar
 
@@ -78,23 +77,6 @@ def cost_parts(plan: Plan, money: Money, account: Account, extras: Extras) -> It
         )
     if extras.sobol:
         yield from _titled("Sobol: share of the variance alone, and with all interactions", _sobol(extras.sobol))
-
-
-def power_words(power: PowerPrice) -> str:
-    """What a power cap costs, in a sentence or two."""
-    cap, needed = f"{plain(power.cap_kw)} kW", f"{compact(power.needed_kw)} kW"
-    if not power.binding:
-        return f"Power: the cap of {cap} does not bind, {needed} are needed; one more MW is worth nothing."
-    uses = [f"{compact(one.chips)} chips of {one.name} ({compact(one.request_s)} request/s)" for one in power.running]
-    words = [f"Power: the cheapest answer needs {needed}, the cap is {cap}. Best use of it: {', '.join(uses)}."]
-    if power.served < 1.0 - 1e-6:
-        more = f"one more MW would serve {compact(power.request_s_per_mw)} request/s more"
-        words.append(f"That serves {power.served:.0%} of the traffic; {more}.")
-    if power.usd_per_mw_year is None:
-        words.append("Its worth needs a price of the tokens: give `revenue` in the study.")
-    else:
-        words.append(f"One more MW is worth ${compact(power.usd_per_mw_year / MUSD)} million a year.")
-    return " ".join([*words, f"Of the cheapest answer's chips, {power.dark_chips:,} would stay dark."])
 
 
 def _headline(plan: Plan, one: Deployment) -> str:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from suanli.report.headline import headline, question, ties
+from suanli.report.power_words import power_words
 from suanli.report.wording import (
     DASH,
     EVIDENCE,
@@ -72,6 +73,8 @@ def plan_parts(plan: Plan, top: int, columns: int) -> Iterator[RenderableType]:
         yield ranked_table(plan.deployments[:top], wide=columns >= WIDE)
         legend = _legend(plan, top, columns)
         yield Text("\n".join(["", *legend, ""]) if legend else "", style="dim")
+    if plan.power:
+        yield Text(f"{power_words(plan.power)}\n")
     if plan.excuses:
         yield from _excuses(plan.excuses)
     if len(plan):
