@@ -84,6 +84,7 @@ class Engine(Record):
     frontend_s: Seconds  # serial front-end time per request
     poll_steps: Number  # decode steps between two looks at the queue of new requests; 1: every step
     handover_steps: Number  # decode steps from the arrival of a cache by transfer to the first token
+    draft_host_s: Seconds  # per step with drafted tokens, not hidden behind the device
     acceptance: Number  # probability that a drafted token is accepted, given that all before it were
     expert_skew: Number  # extra load of the busiest expert group over the mean
     lane_choices: tuple[LaneChoice, ...] = ()

@@ -40,6 +40,7 @@ class StepGrid:
     """One deployment. tokens (k,) and batch (b,) start at 0; parts (k, b, parts) [s] hold no host time.
 
     steps, requests (k, b): how often the host time per step and the host time per request are spent.
+    drafted : whether decoding requests bring drafted tokens.
     """
 
     tokens: Array
@@ -47,13 +48,17 @@ class StepGrid:
     parts: Array
     steps: Array
     requests: Array
+    drafted: bool = False
 
     def seconds(self, engine: Engine) -> Array:
         """Time of a step (k, b) [s] under an engine's factors and host times."""
         factors = engine.factors()
         weights = np.array([factors.get(part, 1.0) for part in PARTS])
         device = self.parts @ weights
-        return np.asarray(device + engine.host_s.si * self.steps + engine.host_per_request_s.si * self.requests)
+        host = engine.host_s.si * self.steps + engine.host_per_request_s.si * self.requests
+        if self.drafted:
+            host = host + engine.draft_host_s.si * self.steps * (self.batch > 0.0)
+        return np.asarray(device + host)
 
 
 def axis(top: float, points: int) -> Array:
@@ -109,4 +114,5 @@ def step_grids(
     parts = table.reshape((*shape, len(PARTS)))
     steps = (cost.stages * cost.busy).reshape(shape)
     requests = (busiest.last_tokens * cost.stages * cost.busy).reshape(shape)
-    return [StepGrid(tokens[i], batch[i], parts[i], steps[i], requests[i]) for i in range(len(tokens))]
+    drafted = drafter is not None
+    return [StepGrid(tokens[i], batch[i], parts[i], steps[i], requests[i], drafted) for i in range(len(tokens))]
