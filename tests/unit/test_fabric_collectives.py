@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from suanli.fabric import Network, NetworkLevel, all_gather_time, all_reduce_time, all_to_all_time, transfer_time
+from suanli.fabric import (
+    Network,
+    NetworkLevel,
+    all_gather_time,
+    all_reduce_time,
+    all_to_all_time,
+    expert_exchange_time,
+    transfer_time,
+)
 
 GB = 1e9
 
@@ -85,3 +93,26 @@ def test_arrays_broadcast():
 
 def test_transfer():
     assert transfer_time(50 * GB, 5e-6, GB) == pytest.approx(0.020005)
+
+
+def test_expert_exchange_crosses_the_outer_level_once_per_group():
+    inner = NetworkLevel("switch", (8,), True, 400e9, 1e-6)
+    outer = NetworkLevel("switch", (4,), True, 50e9, 5e-6)
+    network = Network((inner, outer), 1.0, 0.0)
+    size = 1e9
+    # 8 picks over 4 groups of 8 chips: 4 (1 - (3/4)^8) = 3.6 groups, three quarters of them elsewhere, at 50 GB/s.
+    groups = 4 * (1 - 0.75**8)
+    expected = groups * 0.75 * size / 50e9
+    assert float(expert_exchange_time(network, 32.0, size, 8.0)) == pytest.approx(expected, rel=1e-3)
+    # Sending every copy on its own would carry all distinct chips over the network.
+    copies = 32 * (1 - (31 / 32) ** 8)
+    assert float(all_to_all_time(network, 32.0, size * copies)) > 1.8 * expected
+
+
+def test_expert_exchange_inside_one_level_is_an_all_to_all_of_the_copies():
+    network = Network((NetworkLevel("switch", (8,), True, 400e9, 1e-6),), 0.8, 5e-6)
+    copies = 8 * (1 - (7 / 8) ** 4)
+    assert float(expert_exchange_time(network, 8.0, 1e8, 4.0)) == pytest.approx(
+        float(all_to_all_time(network, 8.0, 1e8 * copies))
+    )
+    assert float(expert_exchange_time(network, 1.0, 1e8, 4.0)) == 0.0

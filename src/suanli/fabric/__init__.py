@@ -1,6 +1,12 @@
 """Time of one collective or transfer: pure functions of sizes, ranks and links."""
 
-from suanli.fabric.collectives import all_gather_time, all_reduce_time, all_to_all_time, transfer_time
+from suanli.fabric.collectives import (
+    all_gather_time,
+    all_reduce_time,
+    all_to_all_time,
+    expert_exchange_time,
+    transfer_time,
+)
 from suanli.fabric.lane import CollectiveLane, CollectivePack, collectives_of
 from suanli.fabric.topology import Network, NetworkLevel
 
@@ -13,5 +19,6 @@ __all__ = [
     "all_reduce_time",
     "all_to_all_time",
     "collectives_of",
+    "expert_exchange_time",
     "transfer_time",
 ]

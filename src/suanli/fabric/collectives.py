@@ -5,6 +5,7 @@ Vectorised: `ranks` and `size` are floats or arrays that broadcast. One chip nee
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -105,6 +106,32 @@ def all_to_all_time(network: Network, ranks: Real, size: Real) -> Array:
 
     fixed, slope, share = _per_rank_count(ranks, line, 3)
     inside = _inside(network, "all_to_all", ranks, share * np.asarray(size))
+    return np.asarray(np.maximum(fixed + slope * size, inside) + np.minimum(fixed, inside))
+
+
+def expert_exchange_time(network: Network, ranks: Real, size: Real, picks: float) -> Array:
+    """Time [s] to bring the tokens of every chip (`size` bytes, one copy) to `picks` random experts over `ranks` chips.
+
+    A token crosses a level once per group that it reaches there and is copied on inside (as DeepEP forwards over
+    NVLink what came once over the network): m (1 - (1 - 1/m)^picks) of m groups. The slowest level bounds it.
+    """
+    covered = _covered(network, "all_to_all")
+
+    def reached(groups: float) -> float:
+        return min(-groups * math.expm1(picks * math.log1p(-1.0 / groups)), picks) if groups > 1.0 else 1.0
+
+    def line(n: int) -> tuple[float, float, float]:
+        fixed, slowest, inside = network.call_s * (covered is None), 0.0, 1.0
+        for level, here in split(network, n):
+            copies = reached(n / inside)
+            inside *= here
+            if level is not covered:
+                fixed += level.latency * hops(level, here)
+                slowest = max(slowest, copies * exchange_slope(level, here) / network.efficiency)
+        return fixed, slowest, reached(float(n))
+
+    fixed, slope, copies = _per_rank_count(ranks, line, 3)
+    inside = _inside(network, "all_to_all", ranks, copies * np.asarray(size))
     return np.asarray(np.maximum(fixed + slope * size, inside) + np.minimum(fixed, inside))
 
 

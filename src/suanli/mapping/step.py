@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suanli.chip import attention_decode_time, experts_touched
-from suanli.fabric import all_gather_time, all_reduce_time, all_to_all_time, transfer_time
+from suanli.fabric import all_gather_time, all_reduce_time, expert_exchange_time, transfer_time
 from suanli.mapping.engine import Engine
 from suanli.mapping.hardware import Hardware
 from suanli.mapping.ledger import StepCost, StepLoad
@@ -228,11 +228,11 @@ class StepModel:
         # One tensor-parallel group sums the expert outputs by one all-reduce, as a dense layer does. Under
         # data-parallel attention tokens travel to their experts and back, or everything is gathered and scattered.
         chips = place.stage_chips
-        reached = chips * -np.expm1(experts.top_k * np.log1p(-1.0 / np.maximum(chips, 1.0 + 1e-9)))
-        sent = load.tokens / place.tp * self.graph.hidden * np.minimum(reached, experts.top_k)
+        copy = load.tokens / place.tp * self.graph.hidden
         dispatch_bytes = max(self.precision.roles["expert"].activation_bytes, BYTES["fp8"])
-        exchange = all_to_all_time(net, chips, sent * dispatch_bytes) + all_to_all_time(
-            net, chips, sent * ACTIVATION_BYTES
+        picks = float(experts.top_k)
+        exchange = expert_exchange_time(net, chips, copy * dispatch_bytes, picks) + expert_exchange_time(
+            net, chips, copy * ACTIVATION_BYTES, picks
         )
         gather = 2.0 * all_gather_time(net, chips, stage_tokens * width)
         spread = np.minimum(exchange, gather) * layers
