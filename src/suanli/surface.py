@@ -25,11 +25,25 @@ class Surface:
     values: Array
 
     def __call__(self, coordinates: Sequence[Array]) -> Array:
-        """Value at each point; coordinates broadcast against each other."""
-        table = self.values.reshape(-1)
+        """Value at each point; coordinates broadcast against each other.
+
+        Axes on which all points share one coordinate are interpolated first, once for the whole table.
+        """
+        table: Array = self.values
+        knots: list[Array] = []
+        left: list[Array] = []
+        for places, coordinate in zip(self.knots, coordinates, strict=True):
+            axis = len(knots)
+            if np.size(coordinate) > 1 and len(places) > 1:
+                knots.append(places)
+                left.append(coordinate)
+                continue
+            found = corners([places], [np.reshape(coordinate, -1)[0]])
+            table = np.asarray(sum(weight * np.take(table, index, axis) for index, weight in found))
+        flat = table.reshape(-1)
         total: Array = np.zeros(())
-        for index, weight in corners(self.knots, coordinates):
-            total = total + weight * table[index]
+        for index, weight in corners(knots, left):
+            total = total + weight * flat[index]
         return np.asarray(total)
 
 
