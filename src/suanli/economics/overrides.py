@@ -27,7 +27,7 @@ def apply_override(
             return [f"{where}: unknown currency; accepted: {', '.join(CURRENCIES)}"]
         name, unit, target = foreign, f"{foreign}/{currency}", exchange
     elif key in INPUTS:
-        name, unit, target = key, _unit_as_given(given, unit_of(key, currency)), inputs
+        name, unit, target = key, unit_as_given(given, unit_of(key, currency)), inputs
     else:
         return unknown_inputs({key: given}, "economics")
     try:
@@ -68,7 +68,7 @@ def study_quantity(given: object, unit: str) -> Quantity:
     return Quantity(value=middle, low=low, high=high, unit=unit, kind="third_party", source=STUDY)
 
 
-def _unit_as_given(given: object, unit: str) -> str:
+def unit_as_given(given: object, unit: str) -> str:
     """`unit` in the currency that the user wrote: a foreign amount is judged where exchange rates are known."""
     own = currency_of(unit)
     named = [currency for currency in CURRENCIES if currency in str(given)]

@@ -87,9 +87,7 @@ class Running:
         waiting = hw.all_in_power - hw.chip_power * (1.0 - hw.idle_power)
         idle = min(max(waiting, 0.0) / hw.all_in_power, 1.0)
         mean = max(min(self.mean_power / self.all_in_power, 1.0), idle)
-        # The power between waiting and the offered rate goes on in a straight line to the highest rate.
-        busy = min(idle + (mean - idle) / self.load, 1.0) if self.load > 0.0 else mean
-        return PoolCost(self.choice.cost, self.provisioned, mean, idle, max(busy, mean))
+        return PoolCost(self.choice.cost, self.provisioned, mean, idle)
 
     @property
     def mean_power(self) -> float:

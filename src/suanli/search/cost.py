@@ -97,7 +97,6 @@ class PoolCost:
     chips: int  # paid for
     load: float  # mean IT power over provisioned power at the offered rate
     idle_load: float  # waiting
-    busy_load: float  # at the highest rate that meets the SLO
 
     @property
     def values(self) -> dict[str, float]:

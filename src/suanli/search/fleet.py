@@ -182,11 +182,16 @@ class Fleet:
                 continue
         return None
 
-    def alternative(self) -> Alternative:
-        """Its chips as a fixed cost per hour and a cost per busy hour [USD/h]."""
+    def alternative(self, utilisation: float) -> Alternative:
+        """Its chips as a fixed cost per hour and a cost per busy hour [USD/h].
+
+        `utilisation` is what the offered rate is of the highest one: the power between waiting and the offered rate
+        goes on in a straight line to the highest rate.
+        """
         fixed, variable = 0.0, 0.0
         for pool in self.pools:
-            one = of_quote(self.name, pool.cost.quote, pool.chips, pool.idle_load, pool.busy_load)
+            busy = min(pool.idle_load + (pool.load - pool.idle_load) / utilisation, 1.0)
+            one = of_quote(self.name, pool.cost.quote, pool.chips, pool.idle_load, busy)
             fixed += one.fixed_per_hour * pool.cost.usd.best
             variable += one.variable_per_busy_hour * pool.cost.usd.best
         return Alternative(self.name, fixed, variable)

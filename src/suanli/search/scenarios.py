@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from suanli.economics.finance import EconomicsError, Numbers
 from suanli.economics.inputs import CAPEX_LINE, INPUTS, unit_of
 from suanli.economics.money import convert, value_in
-from suanli.economics.overrides import study_quantity, unknown_inputs
+from suanli.economics.overrides import study_quantity, unit_as_given, unknown_inputs
 from suanli.economics.profile import EconomicsProfile
 from suanli.economics.uncertainty import ERROR, Regret, least_regret
 from suanli.quantity import QuantityError
@@ -45,10 +45,13 @@ def scenarios_of(given: Mapping[str, Mapping[str, str]], profile: EconomicsProfi
                 continue
             unit = unit_of(key, profile.currency)
             try:
-                quantity = convert(study_quantity(amount, unit), profile.currency, profile.exchange, where)
-                values[key] = value_in(quantity, unit)
-            except (QuantityError, EconomicsError) as error:
+                quantity = study_quantity(amount, unit_as_given(amount, unit))
+                values[key] = value_in(convert(quantity, profile.currency, profile.exchange, where), unit)
+            except QuantityError as error:
                 problems.append(f"{where}: {error}; accepted: an amount in {unit}")
+                continue
+            except EconomicsError as error:
+                problems += error.problems
                 continue
             if not INPUTS[key].possible(float(values[key])):
                 accepted = INPUTS[key].accepted.replace("{money}", profile.currency)

@@ -14,7 +14,7 @@ from suanli.economics.compare import Alternative, break_even, of_api
 from suanli.economics.finance import EconomicsError, refuse
 from suanli.economics.money import convert, value_in
 from suanli.economics.offers import api_usd_per_mtok
-from suanli.economics.overrides import study_quantity
+from suanli.economics.overrides import study_quantity, unit_as_given
 from suanli.economics.profile import EconomicsProfile
 from suanli.economics.tokens import TokenClass
 from suanli.quantity import QuantityError
@@ -96,7 +96,7 @@ def ways_of(deployment: Deployment, fleet: Fleet, market: Market, catalog: Catal
     utilisation = max(pool.load for pool in deployment.pools)
     busy = class_rates(demand, deployment.value("max_request_s"))
     tokens = sum(busy.values())
-    own = replace(fleet.alternative(), name=_label(market.profile, deployment))
+    own = replace(fleet.alternative(utilisation), name=_label(market.profile, deployment))
     alternatives = [(own, deployment.cost_basis)]
     missing: dict[str, str] = {}
     for profile in _others(market):
@@ -109,7 +109,7 @@ def ways_of(deployment: Deployment, fleet: Fleet, market: Market, catalog: Catal
         except NoPriceError as error:
             missing[name] = str(error)
             continue
-        one = Fleet(name, pools, fleet.tokens_per_s).alternative()
+        one = Fleet(name, pools, fleet.tokens_per_s).alternative(utilisation)
         alternatives.append((one, "; ".join(dict.fromkeys(pool.cost.basis for pool in pools))))
     for price in api_prices(market, model):
         name = f"API of {price.seller}"
@@ -180,7 +180,7 @@ def revenue_per_hour(prices: Mapping[TokenClass, float], demand: Demand, rate: f
 def _sold_at(text: str, where: str, market: Market) -> float:
     unit = f"{market.profile.currency}/token"
     try:
-        quantity = study_quantity(text, f"{'CNY' if 'CNY' in text else 'EUR' if 'EUR' in text else 'USD'}/Mtoken")
+        quantity = study_quantity(text, unit_as_given(text, f"{market.profile.currency}/Mtoken"))
     except QuantityError as error:
         raise EconomicsError(f"{where}: {error}; accepted: an amount in USD/Mtoken") from None
     price = value_in(convert(quantity, market.profile.currency, market.profile.exchange, where), unit) * MTOK
