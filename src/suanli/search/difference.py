@@ -14,7 +14,7 @@ from typing import Any
 from suanli.economics.change import split_change
 from suanli.economics.inputs import CAPEX_LINE
 from suanli.economics.price import SECONDS_PER_HOUR, TOKENS_PER_MTOK
-from suanli.search.plan_file import PlanFile, key_of, priced, served
+from suanli.search.plan_file import PlanFile, key_of, priced
 
 GROUPS = ("inputs", "model", "plan")
 TRAFFIC = ("workload", "slo", "model", "weights", "kv_cache", "activations")  # keys of a study behind the model
@@ -126,7 +126,7 @@ def _usd_per_mtok(inputs: PlanFile, model: PlanFile, plan: PlanFile, notes: list
     """Price of the best deployment of `plan` by the inputs of one plan and the predictions of another."""
     one, money = _best(plan)
     pools = list(zip(one["pools"], money["pools"], strict=True))
-    rate = served(one) if model is plan else served(_best(model)[0])
+    rate = model.served(_best(model)[0])
     hourly = 0.0
     for pool, paid in pools:
         chips = paid["chips"] * _more(pool, model, plan, notes)
@@ -142,7 +142,7 @@ def _more(pool: Mapping[str, Any], model: PlanFile, plan: PlanFile, notes: list[
     """Chips that a pool needs by the predictions of `model`, over those that it has."""
     if model is plan:
         return 1.0
-    traffic = served(_best(model)[0]) / served(_best(plan)[0])
+    traffic = model.served(_best(model)[0]) / plan.served(_best(plan)[0])
     own, other = plan.rates[key_of(pool)], model.rates.get(key_of(pool))
     if other is None:
         notes.append(f"{model.path} has no prediction for {_words(pool)}; that part of the change is in 'plan'")
@@ -185,7 +185,7 @@ def _machine_changes(before: PlanFile, after: PlanFile, system: str) -> Iterator
         yield Change(f"way of paying for {system}", old[0]["structure"], new[0]["structure"])
         return
     one, money = _best(before)
-    tokens = served(one) * before.tokens * SECONDS_PER_HOUR / TOKENS_PER_MTOK
+    tokens = before.served(one) * before.tokens * SECONDS_PER_HOUR / TOKENS_PER_MTOK
     for key in sorted({*old[1], *new[1]}):
         first, second = old[1].get(key), new[1].get(key)
         if first == second or (first is not None and second is not None and abs(first - second) < SAME * abs(first)):

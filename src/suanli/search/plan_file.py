@@ -55,8 +55,16 @@ class PlanFile:
         for one in (*self.content["deployments"], *self.content.get("alternatives", ())):
             for pool in one["pools"]:
                 if pool["load"] > 0.0:
-                    found.setdefault(key_of(pool), served(one) / (pool["instances"] * pool["load"]))
+                    found.setdefault(key_of(pool), self.served(one) / (pool["instances"] * pool["load"]))
         return found
+
+    def served(self, deployment: Mapping[str, Any]) -> float:
+        """Requests/s that a deployment serves: the rate of the workload, or what a closed loop settles at."""
+        rate = self.content["workload"].get("rate")
+        if rate is not None:
+            return float(rate)
+        load = max(pool["load"] for pool in deployment["pools"])
+        return float(deployment["metrics"]["max_request_s"]["value"] * load)
 
     def price(self, system: str, load: float) -> float | None:
         """Price of a chip-hour [USD/h] by the inputs of this plan; None where it does not price the system."""
@@ -75,12 +83,6 @@ def priced(profile: Mapping[str, Any], machine: Mapping[str, float], load: float
 def key_of(pool: Mapping[str, Any]) -> PoolKey:
     """What two plans call the same layout."""
     return (pool["role"], pool["system"], pool["tp"], pool["pp"], pool["dp"], pool["ep"])
-
-
-def served(deployment: Mapping[str, Any]) -> float:
-    """Requests/s that a deployment of a plan serves."""
-    load = max(pool["load"] for pool in deployment["pools"])
-    return float(deployment["metrics"]["max_request_s"]["value"] * load)
 
 
 def read_plan(path: Path) -> PlanFile:
