@@ -1,12 +1,25 @@
 """The compiled core does what the readable one does, bit for bit, whatever is simulated."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from suanli.mapping.step_table import StepTable
-from suanli.serving.config import ROUTERS, SCHEDULERS, Cluster, EngineConfig, Recording
+from suanli.serving.config import (
+    ROUTERS,
+    SCHEDULERS,
+    Autoscale,
+    Cluster,
+    DecodePool,
+    EngineConfig,
+    Link,
+    Outage,
+    Recording,
+)
 from suanli.serving.outcome import Outcome
 from suanli.serving.simulate import simulate
 from suanli.workload.requests import Prefixes, Requests
@@ -35,14 +48,9 @@ def prefix_tree(rng: np.random.Generator, inputs: np.ndarray, block_tokens: int)
     return Prefixes.build(block_tokens, chains)
 
 
-@st.composite
-def simulations(draw: st.DrawFn) -> tuple[Requests, StepTable, EngineConfig, Cluster]:
-    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    n = draw(st.integers(1, 60))
-    block = draw(st.sampled_from([1, 4, 16]))
-    budget = draw(st.sampled_from([32, 64, 512]))
-    spare = draw(st.sampled_from([0, 0, 1, 3]))
-    engine = EngineConfig(
+def engines(draw: st.DrawFn, spare: int) -> EngineConfig:
+    block, budget = draw(st.sampled_from([1, 4, 16])), draw(st.sampled_from([32, 64, 512]))
+    return EngineConfig(
         kv_blocks=draw(st.integers(300, 1500)) // block,
         block_tokens=block,
         max_num_seqs=min(draw(st.sampled_from([1, 3, 8, 64])), budget // (1 + spare)),
@@ -53,28 +61,15 @@ def simulations(draw: st.DrawFn) -> tuple[Requests, StepTable, EngineConfig, Clu
         watermark=draw(st.sampled_from([0.0, 0.05])),
         chunked_prefill=draw(st.booleans()),
         conservativeness=draw(st.sampled_from([0.3, 1.0, 2.0])),
-        prefix_caching=draw(st.booleans()),
         speculative_tokens=spare,
         acceptance=draw(st.sampled_from([0.0, 0.6, 1.0])),
     )
-    inputs = rng.integers(1, draw(st.sampled_from([20, 200, 320])), n)
-    concurrency = draw(st.sampled_from([None, None, 1, 5]))
-    after = np.full(n, -1)
-    if concurrency is None and draw(st.booleans()):
-        followers = np.flatnonzero(rng.random(n) < 0.6)
-        followers = followers[followers > 0]
-        after[followers] = [rng.integers(0, i) for i in followers]
-    requests = Requests.build(
-        np.round(np.cumsum(rng.exponential(draw(st.sampled_from([0.0, 0.01, 0.3])), n)), draw(st.sampled_from([1, 9]))),
-        inputs,
-        rng.integers(1, draw(st.sampled_from([2, 30, 120])), n),
-        priority=rng.integers(0, 3, n),
-        session=rng.integers(-1, 4, n),
-        after=after,
-        think_s=np.round(rng.exponential(0.1, n), 1),
-        prefixes=prefix_tree(rng, inputs, block * draw(st.sampled_from([1, 2]))) if draw(st.booleans()) else None,
-    )
-    table = StepTable(
+
+
+def tables(draw: st.DrawFn, spare: int) -> StepTable:
+    if draw(st.booleans()):  # times that coincide
+        return StepTable(tokens=np.zeros(1), base_s=np.full(1, 0.1), tokens_per_decode=1 + spare)
+    return StepTable(
         tokens=np.array([0.0, 16.0, 64.0, 512.0]),
         base_s=np.array([4.0, 4.0, 5.5, 30.0]) * 1e-3,
         per_request_s=1e-5,
@@ -90,15 +85,81 @@ def simulations(draw: st.DrawFn) -> tuple[Requests, StepTable, EngineConfig, Clu
         per_pair_j=1e-7,
         per_kv_token_j=1e-6,
     )
-    if draw(st.booleans()):  # times that coincide
-        table = StepTable(tokens=np.zeros(1), base_s=np.full(1, 0.1), tokens_per_decode=1 + spare)
-    cluster = Cluster(
-        replicas=draw(st.integers(1, 3)),
+
+
+def outages(draw: st.DrawFn, replicas: int) -> tuple[Outage, ...]:
+    found = []
+    for replica in range(replicas):
+        if draw(st.booleans()):
+            start = draw(st.sampled_from([0.0, 0.1, 0.5, 1.3]))
+            found.append(Outage(replica=replica, start_s=start, end_s=draw(st.sampled_from([start + 0.4, math.inf]))))
+    return tuple(found)
+
+
+def clusters(draw: st.DrawFn, concurrency: int | None, spare: int) -> Cluster:
+    replicas = draw(st.integers(1, 3))
+    decode = scale = None
+    kind = draw(st.sampled_from(["plain", "scaled", "disaggregated"]))
+    if kind == "disaggregated":
+        decode = DecodePool(
+            timer=tables(draw, spare),
+            engine=engines(draw, spare),
+            link=Link(
+                bandwidth=draw(st.sampled_from([1e3, 1e5])),
+                latency_s=draw(st.sampled_from([0.0, 0.1])),
+                kv_bytes_per_token=1.0,
+            ),
+            replicas=draw(st.integers(1, 2)),
+            ranks=draw(st.integers(1, 2)),
+            router=draw(st.sampled_from(ROUTERS)),
+        )
+    if kind == "scaled":
+        scale = Autoscale(
+            minimum=draw(st.integers(1, replicas)),
+            maximum=draw(st.integers(replicas, 4)),
+            target_outstanding=draw(st.sampled_from([0.5, 3.0])),
+            interval_s=draw(st.sampled_from([0.1, 0.7])),
+            startup_s=draw(st.sampled_from([0.0, 0.5])),
+        )
+    return Cluster(
+        replicas=replicas,
         ranks=draw(st.integers(1, 2)),
         router=draw(st.sampled_from(ROUTERS)),
         concurrency=concurrency,
+        max_queue=draw(st.sampled_from([None, None, 1, 3])),
+        ttft_timeout_s=draw(st.sampled_from([None, None, 0.2, 1.0])),
+        timeout_s=draw(st.sampled_from([None, None, 0.5, 3.0])),
+        outages=outages(draw, replicas + (decode.replicas if decode else 0)) if draw(st.booleans()) else (),
+        autoscale=scale,
+        decode=decode,
     )
-    return requests, table, engine, cluster
+
+
+@st.composite
+def simulations(draw: st.DrawFn) -> tuple[Requests, StepTable, EngineConfig, Cluster]:
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    n = draw(st.integers(1, 60))
+    spare = draw(st.sampled_from([0, 0, 1, 3]))
+    engine = replace(engines(draw, spare), prefix_caching=draw(st.booleans()))
+    inputs = rng.integers(1, draw(st.sampled_from([20, 200, 320])), n)
+    concurrency = draw(st.sampled_from([None, None, 1, 5]))
+    after = np.full(n, -1)
+    if concurrency is None and draw(st.booleans()):
+        followers = np.flatnonzero(rng.random(n) < 0.6)
+        followers = followers[followers > 0]
+        after[followers] = [rng.integers(0, i) for i in followers]
+    hash_tokens = engine.block_tokens * draw(st.sampled_from([1, 2]))
+    requests = Requests.build(
+        np.round(np.cumsum(rng.exponential(draw(st.sampled_from([0.0, 0.01, 0.3])), n)), draw(st.sampled_from([1, 9]))),
+        inputs,
+        rng.integers(1, draw(st.sampled_from([2, 30, 120])), n),
+        priority=rng.integers(0, 3, n),
+        session=rng.integers(-1, 4, n),
+        after=after,
+        think_s=np.round(rng.exponential(0.1, n), 1),
+        prefixes=prefix_tree(rng, inputs, hash_tokens) if draw(st.booleans()) else None,
+    )
+    return requests, tables(draw, spare), engine, clusters(draw, concurrency, spare)
 
 
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

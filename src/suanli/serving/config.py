@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from suanli.mapping.step_table import StepTable
 
 Scheduler = Literal["vllm", "sglang", "tensorrt_llm"]
 Policy = Literal["fcfs", "priority"]
@@ -94,30 +99,148 @@ class EngineConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """A replica fails at `start_s` and is back at `end_s` [s], with empty memory.
+
+    Its requests lose their KV and are sent again, with the tokens that they already have; the step in progress is lost.
+    """
+
+    replica: int
+    start_s: float
+    end_s: float = math.inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Autoscale:
+    """Add and drain replicas by the number of requests in the system, looked at every `interval_s` [s].
+
+    Wanted are outstanding / target_outstanding replicas, rounded up, between minimum and maximum. A new replica serves
+    after `startup_s` [s]; one replica at most is drained per look, the last one first.
+    """
+
+    minimum: int
+    maximum: int
+    target_outstanding: float
+    interval_s: float
+    startup_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """Way of the KV cache from prefill to decode.
+
+    bandwidth : of one replica, one way [B/s].   latency_s : per transfer [s].   kv_bytes_per_token [B].
+    """
+
+    bandwidth: float
+    latency_s: float
+    kv_bytes_per_token: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodePool:
+    """Engines that take over after the prompt (prefill/decode disaggregation), possibly on another system.
+
+    A prompt keeps its memory in the prefill pool until its KV cache has arrived; a transfer begins when the decode
+    engine has room (back-pressure). Transfers queue on the link of either replica. A preempted request is recomputed
+    by its decode engine. The first token counts as delivered when the KV cache has arrived.
+    """
+
+    timer: StepTable
+    engine: EngineConfig
+    link: Link
+    replicas: int = 1
+    ranks: int = 1
+    router: Router = "least_kv"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
     """Replicas of one engine behind a router, and how clients drive them.
 
     replicas : engines.   ranks : attention-data-parallel ranks of each; they step together, as slow as the slowest.
     router : which rank a request goes to.
     concurrency : closed loop: at most so many requests are in the system, the next is sent when one ends.
+    max_queue : a rank where so many requests wait refuses further ones.
+    ttft_timeout_s, timeout_s : a client gives up without first token, or without last token, after this time [s].
+    outages : failures and repairs; replicas of the decode pool are numbered behind the others.
     """
 
     replicas: int = 1
     ranks: int = 1
     router: Router = "round_robin"
     concurrency: int | None = None
+    max_queue: int | None = None
+    ttft_timeout_s: float | None = None
+    timeout_s: float | None = None
+    outages: tuple[Outage, ...] = ()
+    autoscale: Autoscale | None = None
+    decode: DecodePool | None = None
 
     def __post_init__(self) -> None:
-        problems = [
-            f"{name} must be at least 1, not {getattr(self, name)}"
-            for name in ("replicas", "ranks")
-            if getattr(self, name) < 1
-        ]
-        if self.router not in ROUTERS:
-            problems.append(f"router must be one of {', '.join(ROUTERS)}, not {self.router}")
-        if self.concurrency is not None and self.concurrency < 1:
-            problems.append(f"concurrency must be at least 1, not {self.concurrency}")
+        problems = _below(self, 1, "replicas", "ranks", "concurrency", "max_queue")
+        problems += _not_positive(self, "ttft_timeout_s", "timeout_s")
+        problems += self._unknown_routers() + self._outage_problems()
+        if self.decode is not None:
+            problems += [f"decode: {problem}" for problem in _below(self.decode, 1, "replicas", "ranks")]
+            problems += [f"link: {problem}" for problem in _not_positive(self.decode.link, "bandwidth")]
+            problems += [
+                f"link: {name} must not be negative"
+                for name in ("latency_s", "kv_bytes_per_token")
+                if not getattr(self.decode.link, name) >= 0.0
+            ]
+        if self.autoscale is not None:
+            problems += self._scaling_problems(self.autoscale)
         refuse(problems)
+
+    def _unknown_routers(self) -> list[str]:
+        routers = [self.router] + ([self.decode.router] if self.decode else [])
+        return [f"router must be one of {', '.join(ROUTERS)}, not {name}" for name in routers if name not in ROUTERS]
+
+    @property
+    def most_replicas(self) -> int:
+        """Replicas of the first pool that there can ever be."""
+        return max(self.replicas, self.autoscale.maximum) if self.autoscale else self.replicas
+
+    def _outage_problems(self) -> list[str]:
+        count = self.most_replicas + (self.decode.replicas if self.decode else 0)
+        problems = [
+            f"outage of replica {outage.replica} from {outage.start_s} to {outage.end_s} s: {reason}"
+            for outage in self.outages
+            for reason, wrong in (
+                (f"replicas are 0 ... {count - 1}", not 0 <= outage.replica < count),
+                ("it must start at 0 or later and end after that", not 0.0 <= outage.start_s < outage.end_s),
+            )
+            if wrong
+        ]
+        ordered = sorted(self.outages, key=lambda outage: (outage.replica, outage.start_s))
+        problems += [
+            f"outages of replica {first.replica} overlap"
+            for first, second in pairwise(ordered)
+            if first.replica == second.replica and second.start_s <= first.end_s
+        ]
+        return problems
+
+    def _scaling_problems(self, scale: Autoscale) -> list[str]:
+        problems = [f"autoscale: {problem}" for problem in _below(scale, 1, "minimum")]
+        problems += [f"autoscale: {problem}" for problem in _not_positive(scale, "target_outstanding", "interval_s")]
+        if not scale.minimum <= self.replicas <= scale.maximum:
+            problems.append(f"autoscale: replicas {self.replicas} must lie between minimum and maximum")
+        if not scale.startup_s >= 0.0:
+            problems.append("autoscale: startup_s must not be negative")
+        if self.decode is not None:
+            problems.append("autoscale: not available together with a decode pool")
+        return problems
+
+
+def _below(item: object, least: int, *names: str) -> list[str]:
+    values = {name: getattr(item, name) for name in names}
+    return [f"{name} must be at least {least}, not {v}" for name, v in values.items() if v is not None and v < least]
+
+
+def _not_positive(item: object, *names: str) -> list[str]:
+    values = {name: getattr(item, name) for name in names}
+    return [f"{name} must be above zero, not {v}" for name, v in values.items() if v is not None and not v > 0.0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,7 +69,7 @@ def _unlink(w: World, r: int, node: int) -> None:
 def _evict(w: World, r: int, wanted: int) -> None:
     """Forget the oldest idle hash block, or as many of the oldest run as `wanted` KV blocks need."""
     rank = w.ranks[r]
-    size, shared, node = w.main[0].block_kv, w.main[0].shared_blocks, rank.lru_head
+    size, shared, node = w.main[rank.pool].block_kv, w.main[0].shared_blocks, rank.lru_head
     gone = 1
     if node < shared:
         w.blocks[r, node].pins = NONE
@@ -96,21 +96,23 @@ def take(w: World, r: int, blocks: int) -> None:
 @kernel
 def hits(w: World, r: int, i: int) -> int:
     """Leading hash blocks of a prompt that are cached."""
-    first, last = w.jobs[i].first_id, w.jobs[i].first_id + w.jobs[i].shared
-    for position in range(first, last):
-        if w.blocks[r, w.chain[position]].pins == NONE:
-            return int(position - first)
-    return int(last - first + w.jobs[i].cached_run)
+    job = w.jobs[i]
+    if w.main[w.ranks[r].pool].block_kv == 0:
+        return 0
+    for place in range(job.shared):
+        if w.blocks[r, w.chain[job.first_id + place]].pins == NONE:
+            return int(place)
+    return int(job.shared + job.cached_run)
 
 
 @kernel
 def idle_among(w: World, r: int, i: int, found: int) -> int:
     """How many of the first `found` hash blocks of a prompt are idle."""
-    first, last = w.jobs[i].first_id, w.jobs[i].first_id + w.jobs[i].shared
+    job = w.jobs[i]
     idle = 0
-    for position in range(first, min(first + found, last)):
-        idle += w.blocks[r, w.chain[position]].pins == 0
-    return int(idle + max(found - (last - first), 0))
+    for place in range(min(found, job.shared)):
+        idle += w.blocks[r, w.chain[job.first_id + place]].pins == 0
+    return int(idle + max(found - job.shared, 0))
 
 
 @kernel
@@ -118,7 +120,7 @@ def _pin(w: World, r: int, block: int) -> None:
     entry = w.blocks[r, block]
     if entry.pins == 0:
         _unlink(w, r, block)
-        w.ranks[r].idle_kv -= w.main[0].block_kv
+        w.ranks[r].idle_kv -= w.main[w.ranks[r].pool].block_kv
     entry.pins += 1
 
 
@@ -126,50 +128,68 @@ def _pin(w: World, r: int, block: int) -> None:
 def pin(w: World, r: int, i: int, found: int) -> None:
     """Use the first `found` hash blocks of a prompt, which are cached."""
     job = w.jobs[i]
-    first, last = w.jobs[i].first_id, w.jobs[i].first_id + w.jobs[i].shared
-    for position in range(first, min(first + found, last)):
-        _pin(w, r, w.chain[position])
-    if job.cached_run > 0:
-        _unlink(w, r, w.main[0].shared_blocks + i)
-        w.ranks[r].idle_kv -= w.main[0].block_kv * job.cached_run
-        job.cached_run = 0
     job.pinned = found
+    for place in range(min(found, job.shared)):
+        _pin(w, r, w.chain[job.first_id + place])
+    if found > job.shared:
+        _unlink(w, r, w.main[0].shared_blocks + i)
+        w.ranks[r].idle_kv -= w.main[w.ranks[r].pool].block_kv * job.cached_run
+        job.cached_run = 0
 
 
 @kernel
 def publish(w: World, r: int, i: int) -> None:
     """Turn the hash blocks that a prompt has filled into cached ones; duplicates are given back."""
-    p, job = w.main[0], w.jobs[i]
-    first, last = w.jobs[i].first_id, w.jobs[i].first_id + w.jobs[i].shared
-    while job.pinned < job.full and (job.pinned + 1) * p.hash_tokens <= job.tokens:
-        position = first + job.pinned
-        if position < last:
-            entry = w.blocks[r, w.chain[position]]
-            if entry.pins == NONE:
-                entry.pins = 1
-            else:
-                _pin(w, r, w.chain[position])
-                w.ranks[r].free += p.block_kv
-            job.pinned += 1
+    p, job = w.main[w.ranks[r].pool], w.jobs[i]
+    if p.block_kv == 0:
+        return
+    filled = min(job.full, job.tokens // p.hash_tokens)
+    for place in range(job.pinned, min(filled, job.shared)):
+        entry = w.blocks[r, w.chain[job.first_id + place]]
+        if entry.pins == NONE:
+            entry.pins = 1
         else:
-            job.pinned = min(job.full, job.tokens // p.hash_tokens)
+            _pin(w, r, w.chain[job.first_id + place])
+            w.ranks[r].free += p.block_kv
+    job.pinned = max(job.pinned, filled)
 
 
 @kernel
-def release(w: World, r: int, i: int, blocks: int) -> None:
+def release(w: World, r: int, i: int, blocks: int, pinned: int) -> None:
     """Free the `blocks` KV blocks of a request; its hash blocks become idle when nobody else uses them."""
-    p, rank, job = w.main[0], w.ranks[r], w.jobs[i]
-    rank.free += blocks - job.pinned * p.block_kv
-    first, last = w.jobs[i].first_id, w.jobs[i].first_id + w.jobs[i].shared
-    own = job.pinned - (last - first)
-    if own > 0:
-        job.cached_run = own
-        rank.idle_kv += own * p.block_kv
-        _append(w, r, p.shared_blocks + i)
-    for position in range(min(first + job.pinned, last) - 1, first - 1, -1):
-        entry = w.blocks[r, w.chain[position]]
-        entry.pins -= 1
-        if entry.pins == 0:
-            rank.idle_kv += p.block_kv
-            _append(w, r, w.chain[position])
-    job.pinned = 0
+    rank, job = w.ranks[r], w.jobs[i]
+    size = w.main[rank.pool].block_kv
+    rank.free += blocks - pinned * size
+    rank.blocked = 0
+    if pinned > job.shared:
+        job.cached_run, job.run_rank = pinned - job.shared, r
+        rank.idle_kv += job.cached_run * size
+        _append(w, r, w.main[0].shared_blocks + i)
+    for place in range(min(pinned, job.shared) - 1, -1, -1):
+        block = w.chain[job.first_id + place]
+        w.blocks[r, block].pins -= 1
+        if w.blocks[r, block].pins == 0:
+            rank.idle_kv += size
+            _append(w, r, block)
+
+
+@kernel
+def drop_run(w: World, i: int) -> None:
+    """Forget the idle unshared hash blocks of a request, wherever they are."""
+    job = w.jobs[i]
+    if job.cached_run > 0:
+        rank = w.ranks[job.run_rank]
+        _unlink(w, job.run_rank, w.main[0].shared_blocks + i)
+        freed = job.cached_run * w.main[rank.pool].block_kv
+        rank.idle_kv -= freed
+        rank.free += freed
+        rank.blocked = 0
+        job.cached_run = 0
+
+
+@kernel
+def forget(w: World, r: int) -> None:
+    """Lose all idle hash blocks; no request holds any block."""
+    rank = w.ranks[r]
+    while rank.lru_head != NONE:
+        _evict(w, r, rank.idle_kv)

@@ -1,32 +1,43 @@
-"""Several ranks behind a router, compiled; the counterpart of `reference_cluster`.
+"""The course of time in the compiled core; the counterpart of `reference_cluster`.
 
-Between two arrivals every group of ranks runs on by itself. Where the end of a request can send another one, a group
-runs alone only up to the next step end of any other group.
+Between two events every replica runs on by itself. Where the end of a step can send a request somewhere, a replica
+runs alone only up to the next step end of any other.
 """
 
 from __future__ import annotations
 
-from suanli.serving.fast_blocks import available, hits
-from suanli.serving.fast_lists import receive, send
-from suanli.serving.fast_meter import account, ended, widen
+from suanli.serving.fast_blocks import available
+from suanli.serving.fast_clients import (
+    arrive,
+    end_transfer,
+    first_deadline,
+    give_up,
+    last_deadline,
+    next_arrival,
+    over,
+    send_next_in_line,
+    send_on,
+    stream_first,
+)
+from suanli.serving.fast_fleet import change_replicas, expire_all
+from suanli.serving.fast_lists import first_timed, pop_timed
+from suanli.serving.fast_meter import account, widen
 from suanli.serving.fast_plan import advance_decodes, finish, plan, plan_decodes, rank_seconds
-from suanli.serving.fast_rank import KEY_BITS, enqueue, whole
-from suanli.serving.fast_state import NEVER, NONE, World
+from suanli.serving.fast_rank import KEY_BITS
+from suanli.serving.fast_replica import outstanding, switch_off, turn
+from suanli.serving.fast_state import DRAINING, MOVING, NEVER, NONE, OFF, SENT, UP, World
 from suanli.serving.kernel import inlined, kernel
-from suanli.serving.outcome import TOO_LONG
 from suanli.serving.setup import ADVANCE_BITS
 
-LEAST_OUTSTANDING, LEAST_KV, PREFIX_AWARE, SESSION = 1, 2, 3, 4  # positions in ROUTERS
-
-# --- groups ------------------------------------------------------------------------------------------------------
-# A group is named by its first rank, which keeps the times of its step.
+# --- steps -------------------------------------------------------------------------------------------------------
+# A replica goes by its first rank, which keeps the times of its step.
 
 
 @inlined
 def _begin(w: World, g: int, now: float) -> None:
-    """Begin a step of a group if there is anything to do."""
+    """Begin a step of a replica if there is anything to do."""
     work = 0
-    for r in range(g, g + w.main[0].group_ranks):
+    for r in range(g, g + w.ranks[g].group_ranks):
         plan(w, r, now)
         work += w.ranks[r].chunks + w.ranks[r].decodes
     if work > 0:
@@ -36,33 +47,39 @@ def _begin(w: World, g: int, now: float) -> None:
 @inlined
 def _time(w: World, g: int, now: float) -> None:
     longest = 0.0
-    for r in range(g, g + w.main[0].group_ranks):
+    for r in range(g, g + w.ranks[g].group_ranks):
         longest = max(longest, rank_seconds(w, r))
     w.ranks[g].start_s, w.ranks[g].end_s = now, now + longest
 
 
 @inlined
 def _end(w: World, g: int) -> int:
-    """End the step in progress; returns how many requests are done."""
-    start, end, size = w.ranks[g].start_s, w.ranks[g].end_s, w.main[0].group_ranks
+    """End the step in progress; returns how many requests left."""
+    start, end, coupled = w.ranks[g].start_s, w.ranks[g].end_s, w.main[0].coupled
     w.ranks[g].end_s = NEVER
-    done = 0
-    for r in range(g, g + size):
+    left = 0
+    for r in range(g, g + w.ranks[g].group_ranks):
+        rank = w.ranks[r]
         finish(w, r, start, end)
-        done += w.ranks[r].ended
+        left += rank.ended + rank.handed + rank.expired
+        if coupled:
+            for place in range(rank.ended):
+                over(w, w.slots[r, place].ended, end)
+            for place in range(rank.handed):
+                send_on(w, w.slots[r, place].handed, end)
+        if rank.expired > 0:
+            expire_all(w, r, end)
     w.main[0].now_s = max(w.main[0].now_s, end)
-    if done > 0 and w.main[0].coupled:
-        for r in range(g, g + size):
-            for place in range(w.ranks[r].ended):
-                _over(w, w.slots[r, place].ended, end)
-    return int(done)
+    switch_off(w, g, end)
+    return int(left)
 
 
 @kernel
 def _rank_steady(w: World, r: int) -> bool:
     """The step in progress only decodes, ends no request, lets nobody in, and the next one has its memory."""
-    p, rank = w.main[0], w.ranks[r]
-    if rank.chunks > 0 or rank.preempted or (rank.waiting > 0 and not rank.blocked):
+    rank = w.ranks[r]
+    p = w.main[rank.pool]
+    if rank.chunks + rank.preempted + rank.arrived + rank.expired > 0 or (rank.waiting > 0 and not rank.blocked):
         return False
     if rank.decodes == 0:
         return True
@@ -78,7 +95,7 @@ def _rank_steady(w: World, r: int) -> bool:
 @inlined
 def _run_on(w: World, g: int, limit: float) -> None:
     """Steady steps one after the other, as long as they end before `limit` [s]."""
-    behind = g + w.main[0].group_ranks
+    behind = g + w.ranks[g].group_ranks
     while w.ranks[g].end_s < limit:
         start, now = w.ranks[g].start_s, w.ranks[g].end_s
         for r in range(g, behind):
@@ -94,7 +111,7 @@ def _run_on(w: World, g: int, limit: float) -> None:
 
 @inlined
 def _advance(w: World, g: int, limit: float) -> float:
-    """Run a group over all steps that end before `limit` [s].
+    """Run a replica over all steps that end before `limit` [s].
 
     Where ends send requests, stop at the first end; returns its time, or NEVER.
     """
@@ -103,146 +120,109 @@ def _advance(w: World, g: int, limit: float) -> float:
         now = w.ranks[g].end_s
         if now >= limit:
             break
-        done = _end(w, g)
-        if done > 0 and w.main[0].coupled:
+        left = _end(w, g)
+        if left > 0 and w.main[0].coupled:
             return float(now)
-        _begin(w, g, now)
+        if UP <= w.ranks[g].state <= DRAINING:
+            _begin(w, g, now)
+            limit = min(limit, first_timed(w, MOVING))  # the step may have begun with a transfer
     return NEVER
-
-
-# --- clients and router ------------------------------------------------------------------------------------------
-
-
-@kernel
-def _over(w: World, i: int, now: float) -> None:
-    """A request has ended, whatever way: those that wait for it are sent."""
-    if w.main[0].concurrency > 0:
-        _send_next_in_line(w, now)
-        return
-    follower = w.jobs[i].first_follower
-    while follower != NONE:
-        job = w.jobs[follower]
-        send(w, max(job.due_s, now + job.think_s), follower)
-        follower = job.next_follower
-
-
-@kernel
-def _send_next_in_line(w: World, now: float) -> None:
-    driver = w.main[0]
-    if driver.stream < w.jobs.size:
-        send(w, max(w.jobs[driver.stream].due_s, now), driver.stream)
-        driver.stream += 1
-
-
-@kernel
-def _best_rank(w: World, i: int, router: int) -> int:
-    p, best, best_score = w.main[0], 0, -1
-    for r in range(w.ranks.size):
-        rank = w.ranks[r]
-        if router == LEAST_OUTSTANDING:
-            score = rank.running + rank.waiting
-        else:
-            score = (p.kv_blocks - rank.free - rank.idle_kv) * p.block_tokens + rank.waiting_tokens
-            if router == PREFIX_AWARE:
-                target = w.jobs[i].target
-                score += target - min(hits(w, r, i) * p.hash_tokens, target - 1)
-        if best_score < 0 or score < best_score:
-            best, best_score = r, score
-    return int(best)
-
-
-@kernel
-def _route(w: World, i: int) -> int:
-    router, driver = w.main[0].router, w.main[0]
-    if router == SESSION and w.jobs[i].session >= 0:
-        return int(w.jobs[i].session % w.ranks.size)
-    if router in (LEAST_OUTSTANDING, LEAST_KV, PREFIX_AWARE):
-        return _best_rank(w, i, router)
-    driver.turn += 1
-    return int((driver.turn - 1) % w.ranks.size)
-
-
-@kernel
-def _arrive(w: World, i: int, now: float) -> None:
-    record = w.jobs[i]
-    record.arrival_s = now
-    r = _route(w, i)
-    record.rank = r
-    if whole(w, i) > w.main[0].kv_blocks:
-        ended(w, i, now, TOO_LONG)
-        _over(w, i, now)
-    else:
-        enqueue(w, r, i, False)
 
 
 # --- time --------------------------------------------------------------------------------------------------------
 
 
 @kernel
-def _stream_first(w: World) -> bool:
-    """The next arrival comes from the trace, not from those sent by earlier ends."""
-    driver = w.main[0]
-    while driver.stream < w.jobs.size and w.jobs[driver.stream].follows:
-        driver.stream += 1
-    if driver.concurrency > 0 or driver.stream >= w.jobs.size:
-        return False
-    if driver.sent == 0:
-        return True
-    at = w.jobs[driver.stream].due_s
-    return bool(at < w.sent[0].at_s or (at == w.sent[0].at_s and driver.stream < w.sent[0].job))
+def _next_event(w: World) -> float:
+    """Time of whatever happens next but the end of a step [s]; a look at the replicas alone is no event."""
+    c = w.main[0]
+    event = min(next_arrival(w), first_timed(w, MOVING), first_deadline(w), last_deadline(w))
+    if c.event < w.events.size:
+        event = min(event, w.events[c.event].at_s)
+    if c.most_replicas > 0:
+        for r in range(w.ranks.size):
+            event = min(event, w.ranks[r].ready_s)
+    return float(event)
 
 
 @kernel
-def _next_arrival(w: World) -> float:
-    driver = w.main[0]
-    if _stream_first(w):
-        return float(w.jobs[driver.stream].due_s)
-    if driver.sent > 0:
-        return float(w.sent[0].at_s)
-    return NEVER
+def _next_look(w: World, event: float) -> float:
+    """Time of the next look at the number of replicas [s], if anything can follow from it."""
+    c = w.main[0]
+    useful = event < NEVER
+    for r in range(w.ranks.size):
+        useful = useful or w.ranks[r].end_s < NEVER
+        useful = useful or (c.stranded_head != NONE and w.ranks[r].state == OFF and w.ranks[r].group == r)
+    return float(c.look_s) if useful else NEVER
+
+
+@kernel
+def _next_time(w: World) -> float:
+    """Time of the next event or look [s]; what it is can change while replicas run on to it."""
+    event = _next_event(w)
+    return min(event, _next_look(w, event)) if w.main[0].look_s < NEVER else event
+
+
+@kernel
+def _earliest_end(w: World) -> float:
+    """Time of the next end of a step [s]."""
+    first = NEVER
+    for r in range(w.ranks.size):
+        first = min(first, w.ranks[r].end_s)
+    return float(first)
 
 
 @inlined
 def _instant(w: World, now: float) -> None:
-    """Everything that happens at one time: ends, arrivals, beginnings."""
-    driver = w.main[0]
-    driver.now_s = max(driver.now_s, now)
-    for g in range(0, w.ranks.size, driver.group_ranks):
+    """Everything that happens at one time, in the order of `reference_cluster`."""
+    c = w.main[0]
+    c.now_s = max(c.now_s, now)
+    g = 0
+    while g < w.ranks.size:
         if w.ranks[g].end_s == now:
             _end(w, g)
-    while _next_arrival(w) == now:
-        if _stream_first(w):
-            i = driver.stream
-            driver.stream += 1
+        g += w.ranks[g].group_ranks
+    while first_timed(w, MOVING) == now:
+        end_transfer(w, pop_timed(w, MOVING), now)
+    if w.events.size > 0 or c.most_replicas > 0:
+        change_replicas(w, now)
+    while next_arrival(w) == now:
+        if stream_first(w):
+            i = c.stream
+            c.stream += 1
         else:
-            i = receive(w)
-        _arrive(w, i, now)
-    for g in range(0, w.ranks.size, driver.group_ranks):
-        if w.ranks[g].end_s == NEVER:
-            work = 0
-            for r in range(g, g + driver.group_ranks):
-                work += w.ranks[r].running + w.ranks[r].waiting
-            if work > 0:
-                _begin(w, g, now)
+            i = pop_timed(w, SENT)
+        arrive(w, i, now)
+    give_up(w, now)
+    g = 0
+    while g < w.ranks.size:
+        if w.ranks[g].end_s == NEVER and outstanding(w, g) > 0 and UP <= w.ranks[g].state <= DRAINING:
+            _begin(w, g, now)
+        g += w.ranks[g].group_ranks
 
 
-@inlined
+@kernel
 def _earliest(w: World) -> tuple[int, float]:
-    """The group whose step ends first, and when the next one ends."""
-    first, second, g = NEVER, NEVER, 0
-    for other in range(0, w.ranks.size, w.main[0].group_ranks):
+    """The replica whose step ends first, and when the next one ends."""
+    first, second, g, other = NEVER, NEVER, 0, 0
+    while other < w.ranks.size:
         end = w.ranks[other].end_s
         if end < first:
             first, second, g = end, first, other
         elif end < second:
             second = end
+        other += w.ranks[other].group_ranks
     return g, second
 
 
 @kernel
-def align(w: World) -> None:
-    """Bring the time series of all ranks to the same bin width."""
+def _close(w: World) -> None:
+    """Switch everything off, and bring the time series of all ranks to the same bin width."""
     width = 0.0
+    g = 0
+    while g < w.ranks.size:
+        turn(w, g, OFF, w.main[0].now_s)
+        g += w.ranks[g].group_ranks
     for r in range(w.ranks.size):
         width = max(width, w.ranks[r].sample_s)
     for r in range(w.ranks.size):
@@ -253,22 +233,21 @@ def align(w: World) -> None:
 @inlined
 def simulate(w: World) -> None:
     """Run until nothing can happen any more."""
-    size, coupled = w.main[0].group_ranks, w.main[0].coupled
+    coupled = w.main[0].coupled
     for _ in range(min(w.main[0].concurrency, w.jobs.size)):
-        _send_next_in_line(w, 0.0)
+        send_next_in_line(w, 0.0)
     while True:
-        event = _next_arrival(w)
-        now, limit, first, behind = event, event, 0, w.ranks.size
+        event = _next_time(w)
+        limit, g, behind = event, 0, w.ranks.size
         if coupled:
-            first, second = _earliest(w)
-            limit, behind = min(event, second), first + size
-            now = min(event, second)
-        for g in range(first, behind, size):
-            stopped = _advance(w, g, limit)
-            now = min(now, stopped)
-            if coupled:
-                now = min(now, w.ranks[g].end_s)
+            g, second = _earliest(w)
+            limit, behind = min(event, second), g + 1
+        stopped = NEVER
+        while g < behind:
+            stopped = min(stopped, _advance(w, g, limit))
+            g += w.ranks[g].group_ranks
+        now = min(stopped, _next_time(w), _earliest_end(w))
         if now == NEVER:
             break
         _instant(w, now)
-    align(w)
+    _close(w)

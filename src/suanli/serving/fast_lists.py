@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from suanli.serving.fast_state import NONE, World
+from suanli.serving.fast_state import NEVER, NONE, World
 from suanli.serving.kernel import kernel
 from suanli.workload.requests import PRIORITIES
 
@@ -124,43 +124,49 @@ def heap_remove(w: World, r: int, i: int) -> None:
 
 
 @kernel
-def _before(w: World, a: int, b: int) -> bool:
-    return bool(w.sent[a].at_s < w.sent[b].at_s or (w.sent[a].at_s == w.sent[b].at_s and w.sent[a].job < w.sent[b].job))
+def _before(w: World, heap: int, a: int, b: int) -> bool:
+    first, second = w.timed[heap, a], w.timed[heap, b]
+    return bool(first.at_s < second.at_s or (first.at_s == second.at_s and first.job < second.job))
 
 
 @kernel
-def _swap_sent(w: World, a: int, b: int) -> None:
-    w.sent[a].at_s, w.sent[b].at_s = w.sent[b].at_s, w.sent[a].at_s
-    w.sent[a].job, w.sent[b].job = w.sent[b].job, w.sent[a].job
+def _swap(w: World, heap: int, a: int, b: int) -> None:
+    first, second = w.timed[heap, a], w.timed[heap, b]
+    first.at_s, second.at_s = second.at_s, first.at_s
+    first.job, second.job = second.job, first.job
 
 
 @kernel
-def send(w: World, at: float, i: int) -> None:
-    """A client sends a request that arrives at `at` [s]."""
-    driver = w.main[0]
-    hole = driver.sent
-    driver.sent += 1
-    w.sent[hole].at_s, w.sent[hole].job = at, i
-    while hole > 0 and _before(w, hole, (hole - 1) >> 1):
-        _swap_sent(w, hole, (hole - 1) >> 1)
-        hole = (hole - 1) >> 1
+def push_timed(w: World, heap: int, at: float, i: int) -> None:
+    """Something happens to a request at `at` [s]."""
+    w.timed[heap, 0].job += 1
+    hole = w.timed[heap, 0].job
+    w.timed[heap, hole].at_s, w.timed[heap, hole].job = at, i
+    while hole > 1 and _before(w, heap, hole, hole >> 1):
+        _swap(w, heap, hole, hole >> 1)
+        hole >>= 1
 
 
 @kernel
-def receive(w: World) -> int:
-    """Remove and return the request that arrives first among those sent."""
-    driver = w.main[0]
-    top = w.sent[0].job
-    driver.sent -= 1
-    size = driver.sent
-    w.sent[0].at_s, w.sent[0].job = w.sent[size].at_s, w.sent[size].job
-    hole = 0
-    while 2 * hole + 1 < size:
-        child = 2 * hole + 1
-        if child + 1 < size and _before(w, child + 1, child):
+def first_timed(w: World, heap: int) -> float:
+    """Time of the first entry [s]."""
+    return float(w.timed[heap, 1].at_s) if w.timed[heap, 0].job > 0 else NEVER
+
+
+@kernel
+def pop_timed(w: World, heap: int) -> int:
+    """Remove the first entry and return its request."""
+    top = w.timed[heap, 1].job
+    size = w.timed[heap, 0].job
+    _swap(w, heap, 1, size)
+    w.timed[heap, 0].job = size - 1
+    hole = 1
+    while 2 * hole < size:
+        child = 2 * hole
+        if child + 1 < size and _before(w, heap, child + 1, child):
             child += 1
-        if not _before(w, child, hole):
+        if not _before(w, heap, child, hole):
             break
-        _swap_sent(w, child, hole)
+        _swap(w, heap, child, hole)
         hole = child
     return int(top)

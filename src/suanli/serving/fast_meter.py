@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from suanli.serving.cost import step_joules
-from suanli.serving.fast_state import World
+from suanli.serving.fast_state import OVER, World
 from suanli.serving.kernel import kernel
 from suanli.serving.outcome import BINS, SERIES, itl_bin
 
@@ -62,7 +64,8 @@ def _log(w: World, r: int, start: float, end: float, used: int) -> None:
 @kernel
 def account(w: World, r: int, start: float, end: float, given: int) -> None:
     """Book the step that ends on a rank; its decode gave `given` tokens."""
-    p, rank, totals = w.main[0], w.ranks[r], w.ranks[r]
+    rank, totals = w.ranks[r], w.ranks[r]
+    p = w.main[rank.pool]
     prefill, decode = rank.chunk_tokens, p.query_tokens * rank.decodes
     seconds = end - start
     if prefill + decode == 0:
@@ -71,7 +74,7 @@ def account(w: World, r: int, start: float, end: float, given: int) -> None:
     kv_tokens = rank.sum_tokens + rank.decodes if rank.decodes > 0 else 0
     sequences = rank.chunks + rank.decodes
     sums = (sequences, 0.5 * rank.pairs_twice, kv_tokens)
-    prefill_j, decode_j = step_joules(p, w.table[1], seconds, (prefill, decode), sums)
+    prefill_j, decode_j = step_joules(p, w.table[2 * rank.pool + 1], seconds, (prefill, decode), sums)
     for place in range(rank.chunks):
         w.jobs[w.slots[r, place].chunk_job].energy_j += prefill_j * (w.slots[r, place].chunk / prefill)
     if rank.decodes > 0:
@@ -94,16 +97,17 @@ def account(w: World, r: int, start: float, end: float, given: int) -> None:
 @kernel
 def ended(w: World, i: int, now: float, status: int) -> None:
     """A request is over."""
-    record = w.jobs[i]
-    record.done_s, record.status, record.output_tokens = now, status, w.jobs[i].generated
+    job = w.jobs[i]
+    job.done_s, job.status, job.output_tokens = now, status, job.generated
+    job.state = OVER
 
 
 @kernel
 def token(w: World, r: int, i: int, now: float) -> None:
     """The step that finished a prompt gave the request its first or next token."""
     job = w.jobs[i]
-    if job.generated == 0:
-        w.jobs[i].first_token_s = now
+    if math.isnan(job.first_token_s):
+        job.first_token_s = now
     else:
         gaps(w, r, now - job.last_token_s, 1)
     job.last_token_s = now

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import math
+
 from suanli.serving.cost import step_seconds
-from suanli.serving.fast_blocks import available, hits, idle_among, pin, publish, take
-from suanli.serving.fast_lists import RUN, WAIT, first_waiting, heap_pop, push_back, unlink
+from suanli.serving.fast_blocks import available, hits, idle_among, pin, publish, release, take
+from suanli.serving.fast_lists import RUN, WAIT, first_waiting, heap_pop, push_back, push_timed, unlink
 from suanli.serving.fast_meter import account, ended, gaps, token
 from suanli.serving.fast_rank import (
     KEY_BITS,
     SGLANG,
     TENSORRT_LLM,
     blocks_of,
+    hand_over,
     join_decode,
-    leave,
+    leave_running,
     preempt,
     victim,
     whole,
 )
-from suanli.serving.fast_state import NONE, PREFILLING, World
+from suanli.serving.fast_state import LOADING, MOVING, NONE, PREFILLING, World
 from suanli.serving.kernel import kernel
 from suanli.serving.outcome import DONE
 from suanli.serving.setup import ADVANCE_BITS
@@ -31,7 +34,10 @@ def plan(w: World, r: int, now: float) -> None:
     rank = w.ranks[r]
     rank.chunks = rank.chunk_tokens = rank.pairs_twice = 0
     rank.decodes = rank.advance = rank.preempted = rank.blocked = 0
-    if w.main[0].scheduler == SGLANG:
+    for place in range(rank.arrived):
+        join_decode(w, r, w.slots[r, place].arrived)
+    rank.arrived = 0
+    if w.main[rank.pool].scheduler == SGLANG:
         _plan_prompts(w, r, now)
         if rank.chunks == 0:
             plan_decodes(w, r)
@@ -46,7 +52,7 @@ def plan(w: World, r: int, now: float) -> None:
 def decode_need(w: World, r: int) -> int:
     """KV blocks that the decoding requests need to advance."""
     rank = w.ranks[r]
-    size = w.main[0].block_tokens
+    size = w.main[rank.pool].block_tokens
     need = 0
     for step in range(rank.advance):
         need += w.slots[r, (rank.count + step) % size].phase
@@ -57,7 +63,7 @@ def decode_need(w: World, r: int) -> int:
 def next_advance(w: World, r: int) -> None:
     """Tokens that decoding requests gain in the step being planned."""
     rank = w.ranks[r]
-    rank.advance_part += w.main[0].advance
+    rank.advance_part += w.main[rank.pool].advance
     rank.advance = rank.advance_part >> ADVANCE_BITS
     rank.advance_part &= FRACTION
 
@@ -81,7 +87,8 @@ def plan_decodes(w: World, r: int) -> None:
 
 @kernel
 def _plan_prompts(w: World, r: int, now: float) -> None:
-    p, rank = w.main[0], w.ranks[r]
+    rank = w.ranks[r]
+    p = w.main[rank.pool]
     budget = p.token_budget - p.query_tokens * rank.decodes
     if rank.partial != NONE:
         budget -= _chunk(w, r, rank.partial, budget)
@@ -94,18 +101,22 @@ def _plan_prompts(w: World, r: int, now: float) -> None:
         if not _admissible(w, r, i, budget, reserve):
             rank.blocked = p.scheduler != SGLANG  # its reserve shrinks with every decode step
             return
-        _admit(w, r, i, now)
-        reserve += (1.0 - _ratio(w, r)) * (w.jobs[i].wanted - w.jobs[i].generated)
-        budget -= _chunk(w, r, i, budget)
+        reserve += (1.0 - _ratio(w, r)) * (w.jobs[i].due - w.jobs[i].generated)
+        if w.jobs[i].hold_rank != NONE:
+            _admit_computed(w, r, i, now)
+        else:
+            _admit(w, r, i, now)
+            budget -= _chunk(w, r, i, budget)
 
 
 @kernel
 def _chunk(w: World, r: int, i: int, budget: int) -> int:
     """Put the next chunk of a prompt into the step; returns its tokens, 0 when there is no room."""
-    p, rank, job = w.main[0], w.ranks[r], w.jobs[i]
+    rank, job = w.ranks[r], w.jobs[i]
+    p = w.main[rank.pool]
     chunk = min(job.target - job.tokens, budget)
     finished = job.tokens + chunk == job.target
-    need = max(blocks_of(w, job.tokens + chunk, p.spare if finished else 0) - job.blocks, 0)
+    need = max(blocks_of(w, r, job.tokens + chunk, finished) - job.blocks, 0)
     while need > available(w, r):
         gone = i if p.scheduler == SGLANG else victim(w, r)
         preempt(w, r, gone)
@@ -126,64 +137,94 @@ def _chunk(w: World, r: int, i: int, budget: int) -> int:
 
 @kernel
 def _ratio(w: World, r: int) -> float:
-    rank, p = w.ranks[r], w.main[0]
+    rank = w.ranks[r]
+    p = w.main[rank.pool]
     return float(max(rank.ratio - p.ratio_decay * rank.ratio_steps, p.ratio_floor))
 
 
 @kernel
 def _admissible(w: World, r: int, i: int, budget: int, reserve: float) -> bool:
-    p, rank, job = w.main[0], w.ranks[r], w.jobs[i]
+    rank, job = w.ranks[r], w.jobs[i]
+    p = w.main[rank.pool]
     found = hits(w, r, i)
     room = available(w, r) - p.block_kv * idle_among(w, r, i, found)
     held = found * p.block_kv
-    cached = min(found * p.hash_tokens, job.target - 1)
-    missing = job.target - cached
-    if p.chunked_prefill == 0 and budget < missing <= p.token_budget:
+    cached = job.target if job.hold_rank != NONE else min(found * p.hash_tokens, job.target - 1)
+    if p.chunked_prefill == 0 and budget < job.target - cached <= p.token_budget:
         return False
     if p.scheduler == TENSORRT_LLM:
-        return bool(whole(w, i) - held <= room - rank.promised)
+        return bool(whole(w, r, i) - held <= room - rank.promised)
     if p.scheduler == SGLANG:
-        unsaid = w.jobs[i].wanted - job.generated
-        wanted = max(job.target - held * p.block_tokens, 0) + unsaid + 2 * p.spare
+        own = job.due - job.generated + 2 * p.spare
+        wanted = max(job.target - held * p.block_tokens, 0) + own
         return bool(wanted <= room * p.block_tokens - _ratio(w, r) * rank.unsaid - reserve)
     if rank.running > 0:
         room -= p.watermark_blocks
     tokens = job.target if p.admit_whole_prompt else min(cached + budget, job.target)
-    return bool(blocks_of(w, tokens, p.spare if tokens == job.target else 0) - held <= room)
+    return bool(blocks_of(w, r, tokens, tokens == job.target) - held <= room)
+
+
+@kernel
+def _enter(w: World, r: int, i: int, blocks: int) -> None:
+    """From the queue to the running ones, with `blocks` KV blocks held."""
+    rank, job = w.ranks[r], w.jobs[i]
+    unlink(w, r, WAIT, i)
+    rank.waiting -= 1
+    rank.waiting_tokens -= job.target
+    push_back(w, r, RUN, i)
+    job.blocks = blocks
+    job.order = rank.admissions
+    rank.admissions += 1
+    rank.running += 1
+    rank.promised += whole(w, r, i) - blocks
+    rank.unsaid += job.due - job.generated
 
 
 @kernel
 def _admit(w: World, r: int, i: int, now: float) -> None:
-    p, rank, job = w.main[0], w.ranks[r], w.jobs[i]
-    unlink(w, r, WAIT, i)
-    rank.waiting -= 1
-    rank.waiting_tokens -= job.target
+    rank, job = w.ranks[r], w.jobs[i]
+    p = w.main[rank.pool]
     found = hits(w, r, i)
     pin(w, r, i, found)
-    job.blocks = found * p.block_kv
-    job.tokens = min(found * p.hash_tokens, job.target - 1)
-    job.order = rank.admissions
+    _enter(w, r, i, found * p.block_kv)
     job.state = PREFILLING
-    rank.admissions += 1
-    push_back(w, r, RUN, i)
-    rank.running += 1
-    rank.promised += whole(w, i) - job.blocks
-    rank.unsaid += w.jobs[i].wanted - job.generated
-    record = w.jobs[i]
-    if record.admitted_s != record.admitted_s:
-        record.admitted_s = now
-        record.cached_tokens = job.tokens
+    job.tokens = min(found * p.hash_tokens, job.target - 1)
+    if math.isnan(job.admitted_s):
+        job.admitted_s = now
+        job.cached_tokens = job.tokens
+
+
+@kernel
+def _admit_computed(w: World, r: int, i: int, now: float) -> None:
+    """Make room for a request whose prompt was computed elsewhere, and begin to move its KV here.
+
+    A transfer occupies the link of either replica; it begins when both are free.
+    """
+    c, job = w.main[0], w.jobs[i]
+    blocks = blocks_of(w, r, job.target, True)
+    take(w, r, blocks)
+    _enter(w, r, i, blocks)
+    job.state, job.tokens = LOADING, job.target
+    source, here = w.ranks[w.ranks[job.hold_rank].group], w.ranks[w.ranks[r].group]
+    begin = max(now, source.link_free_s, here.link_free_s)
+    size = job.target * c.kv_bytes_per_token
+    job.fetched_s = begin + (c.link_latency_s + size / c.link_bandwidth)
+    source.link_free_s = here.link_free_s = job.fetched_s
+    push_timed(w, MOVING, job.fetched_s, i)
 
 
 @kernel
 def rank_seconds(w: World, r: int) -> float:
     """Duration of the planned step on a rank [s]; 0 when it is empty."""
-    p, rank = w.main[0], w.ranks[r]
+    rank = w.ranks[r]
+    p = w.main[rank.pool]
     tokens = rank.chunk_tokens + p.query_tokens * rank.decodes
     if tokens == 0:
         return 0.0
     kv_tokens = rank.sum_tokens + rank.decodes if rank.decodes > 0 else 0
-    return step_seconds(p, w.table[0], tokens, rank.chunks + rank.decodes, 0.5 * rank.pairs_twice, kv_tokens)
+    return step_seconds(
+        p, w.table[2 * rank.pool], tokens, rank.chunks + rank.decodes, 0.5 * rank.pairs_twice, kv_tokens
+    )
 
 
 @kernel
@@ -206,15 +247,19 @@ def advance_decodes(w: World, r: int, end: float) -> None:
 @kernel
 def _finish_prompts(w: World, r: int, end: float) -> None:
     rank = w.ranks[r]
+    hands_over = w.main[rank.pool].hands_over
     for place in range(rank.chunks):
         i = w.slots[r, place].chunk_job
         job = w.jobs[i]
         if job.tokens == job.target:
-            token(w, r, i, end)
             job.generated += 1
             rank.unsaid -= 1
-            job.decode_mark_j = rank.decode_share_j
-            if job.generated == w.jobs[i].wanted:
+            if hands_over and job.generated < job.wanted:
+                w.slots[r, rank.handed].handed = i
+                rank.handed += 1
+                continue
+            token(w, r, i, end)
+            if job.generated == job.wanted:
                 w.slots[r, rank.ended].ended = i
                 rank.ended += 1
             else:
@@ -223,10 +268,9 @@ def _finish_prompts(w: World, r: int, end: float) -> None:
 
 @kernel
 def finish(w: World, r: int, start: float, end: float) -> None:
-    """Let the planned step take effect; the requests that are done stand in `ended`, in order."""
+    """Let the planned step take effect; who is done or handed over stands in `ended` and `handed`, in order."""
     rank = w.ranks[r]
-    rank.ended = 0
-    surplus = 0
+    rank.ended = rank.handed = surplus = 0
     if rank.decodes > 0:
         count = rank.count + rank.advance
         while rank.heap > 0 and (w.slots[r, 0].end_key >> KEY_BITS) <= count:
@@ -238,8 +282,26 @@ def finish(w: World, r: int, start: float, end: float) -> None:
         advance_decodes(w, r, end)
     _finish_prompts(w, r, end)
     for place in range(rank.ended):
-        leave(w, r, w.slots[r, place].ended)
-        ended(w, w.slots[r, place].ended, end, DONE)
+        i = w.slots[r, place].ended
+        release(w, r, i, leave_running(w, r, i), w.jobs[i].pinned)
+        w.jobs[i].here = NONE
+        ended(w, i, end, DONE)
+    for place in range(rank.handed):
+        hand_over(w, r, w.slots[r, place].handed)
     if rank.running + rank.waiting == 0:
-        rank.ratio, rank.ratio_steps = w.main[0].ratio_start, 0
-    rank.chunks = rank.chunk_tokens = rank.pairs_twice = rank.decodes = 0
+        rest(w, r)
+    drop_batch(w, r)
+
+
+@kernel
+def rest(w: World, r: int) -> None:
+    """SGLang's reserve starts again when a rank has nothing to do."""
+    rank = w.ranks[r]
+    rank.ratio, rank.ratio_steps = w.main[rank.pool].ratio_start, 0
+
+
+@kernel
+def drop_batch(w: World, r: int) -> None:
+    """Nothing is planned."""
+    rank = w.ranks[r]
+    rank.chunks = rank.chunk_tokens = rank.pairs_twice = rank.decodes = rank.grown = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from suanli.serving.fast_blocks import release
 from suanli.serving.fast_lists import RUN, WAIT, heap_push, heap_remove, push_back, push_front, unlink
-from suanli.serving.fast_state import DECODING, NONE, OVER, WAITING, World
+from suanli.serving.fast_state import ARRIVED, AWAY, DECODING, LOADING, NEVER, NONE, WAITING, World
 from suanli.serving.kernel import kernel
 from suanli.serving.setup import RETRACT_STEPS
 from suanli.workload.requests import PRIORITIES
@@ -19,35 +19,29 @@ KEY_BITS = 32  # heap keys: decode count above, admission number below
 
 
 @kernel
-def blocks_of(w: World, tokens: int, spare: int) -> int:
-    """KV blocks for `tokens` and `spare` slots."""
-    size = w.main[0].block_tokens
-    return int((tokens + spare + size - 1) // size)
+def blocks_of(w: World, r: int, tokens: int, finished: bool) -> int:
+    """KV blocks for `tokens`, with the slots of draft tokens once the prompt is finished."""
+    p = w.main[w.ranks[r].pool]
+    return int((tokens + (p.spare if finished else 0) + p.block_tokens - 1) // p.block_tokens)
 
 
 @kernel
-def whole(w: World, i: int) -> int:
-    """KV blocks of a request when its last token is generated."""
-    return blocks_of(w, w.jobs[i].input_tokens + w.jobs[i].wanted, 2 * w.main[0].spare)
+def whole(w: World, r: int, i: int) -> int:
+    """KV blocks of a request when its last token here is generated."""
+    slots = w.jobs[i].input_tokens + w.jobs[i].due + w.main[w.ranks[r].pool].spare
+    return blocks_of(w, r, slots, True)
 
 
 @kernel
 def gained(w: World, r: int, i: int) -> int:
-    """Tokens that a decoding request has gained since it joined."""
-    return int(w.ranks[r].count - w.jobs[i].mark)
+    """Tokens that a running request has gained since it joined the decoding ones."""
+    return int(w.ranks[r].count - w.jobs[i].mark) if w.jobs[i].state == DECODING else 0
 
 
 @kernel
-def generated(w: World, r: int, i: int) -> int:
-    """Tokens generated so far by a running request."""
-    job = w.jobs[i]
-    return int(job.generated + (gained(w, r, i) if job.state == DECODING else 0))
-
-
-@kernel
-def _phase(w: World, i: int) -> int:
-    job = w.jobs[i]
-    return int((job.mark - job.tokens - w.main[0].spare) % w.main[0].block_tokens)
+def _phase(w: World, r: int, i: int) -> int:
+    job, p = w.jobs[i], w.main[w.ranks[r].pool]
+    return int((job.mark - job.tokens - p.spare) % p.block_tokens)
 
 
 # --- entering and leaving ----------------------------------------------------------------------------------------
@@ -55,13 +49,14 @@ def _phase(w: World, i: int) -> int:
 
 @kernel
 def join_decode(w: World, r: int, i: int) -> None:
-    """The prompt of a request is finished: it decodes from the next decode step on."""
+    """All tokens of a request are in the cache: it decodes from the next decode step on."""
     rank, job = w.ranks[r], w.jobs[i]
     job.state, job.mark = DECODING, rank.count
+    job.decode_mark_j = rank.decode_share_j
     rank.decoding += 1
     rank.sum_tokens += job.tokens
-    w.slots[r, _phase(w, i)].phase += 1
-    heap_push(w, r, ((rank.count + w.jobs[i].wanted - job.generated) << KEY_BITS) + job.order, i)
+    w.slots[r, _phase(w, r, i)].phase += 1
+    heap_push(w, r, ((rank.count + job.wanted - job.generated) << KEY_BITS) + job.order, i)
     w.slots[r, rank.fresh].fresh = i
     rank.fresh += 1
 
@@ -70,9 +65,10 @@ def join_decode(w: World, r: int, i: int) -> None:
 def _leave_decode(w: World, r: int, i: int) -> int:
     """Undo `join_decode` but for the heap; returns the KV blocks that the request holds."""
     rank, job = w.ranks[r], w.jobs[i]
-    w.jobs[i].energy_j += rank.decode_share_j - job.decode_mark_j
-    w.slots[r, _phase(w, i)].phase -= 1
-    length = job.tokens + gained(w, r, i)
+    job.energy_j += rank.decode_share_j - job.decode_mark_j
+    w.slots[r, _phase(w, r, i)].phase -= 1
+    gain = gained(w, r, i)
+    length = job.tokens + gain
     rank.decoding -= 1
     rank.sum_tokens -= length
     place = 0
@@ -83,34 +79,87 @@ def _leave_decode(w: World, r: int, i: int) -> int:
         w.slots[r, place].fresh = w.slots[r, rank.fresh].fresh
     else:
         job.last_token_s = rank.last_decode_s
-    job.generated += gained(w, r, i)
-    return blocks_of(w, length + rank.grown, w.main[0].spare)
+    job.generated += gain
+    return blocks_of(w, r, length + rank.grown, True)
 
 
 @kernel
-def leave(w: World, r: int, i: int) -> None:
-    """Take a request out of the running ones and free its memory."""
+def _unlist_arrived(w: World, r: int, i: int) -> None:
+    rank = w.ranks[r]
+    place = 0
+    while w.slots[r, place].arrived != i:
+        place += 1
+    rank.arrived -= 1
+    for later in range(place, rank.arrived):
+        w.slots[r, later].arrived = w.slots[r, later + 1].arrived
+
+
+@kernel
+def leave_running(w: World, r: int, i: int) -> int:
+    """Take a request out of the running ones; returns the KV blocks that it holds."""
     rank, job = w.ranks[r], w.jobs[i]
     blocks = int(job.blocks)
     if job.state == DECODING:
         blocks = _leave_decode(w, r, i)
+    elif job.state == ARRIVED:
+        _unlist_arrived(w, r, i)
     if rank.partial == i:
         rank.partial = NONE
-    rank.unsaid -= w.jobs[i].wanted - job.generated
-    rank.promised -= whole(w, i) - blocks
-    job.generated = min(job.generated, w.jobs[i].wanted)
-    release(w, r, i, blocks)
-    unlink(w, r, RUN, i)
+    rank.unsaid -= job.due - job.generated
+    rank.promised -= whole(w, r, i) - blocks
     rank.running -= 1
-    job.tokens = job.blocks = 0
-    job.state = OVER
+    rank.blocked = 0
+    job.generated = min(job.generated, job.wanted)
+    unlink(w, r, RUN, i)
+    job.state = AWAY
+    return blocks
+
+
+@kernel
+def leave(w: World, i: int) -> None:
+    """Take a request out of the queue or the running ones of its rank and free its memory there."""
+    job = w.jobs[i]
+    r = job.here
+    rank = w.ranks[r]
+    if job.state == WAITING:
+        unlink(w, r, WAIT, i)
+        rank.waiting -= 1
+        rank.waiting_tokens -= job.target
+        rank.blocked = 0
+    else:
+        if job.state == DECODING:
+            heap_remove(w, r, i)
+        blocks = leave_running(w, r, i)
+        release(w, r, i, blocks, job.pinned)
+    job.tokens = job.blocks = job.pinned = 0
+    job.target = job.input_tokens + job.generated
+    job.fetched_s = NEVER
+    job.state, job.here = AWAY, NONE
+
+
+@kernel
+def hand_over(w: World, r: int, i: int) -> None:
+    """The prompt is finished and the request goes on elsewhere; its KV stays until it has been fetched."""
+    job = w.jobs[i]
+    job.hold_rank, job.hold_blocks, job.hold_pinned = r, leave_running(w, r, i), job.pinned
+    job.tokens = job.blocks = job.pinned = 0
+    job.here = NONE
+
+
+@kernel
+def let_go(w: World, i: int) -> None:
+    """The KV kept for a request is not needed any more."""
+    job = w.jobs[i]
+    if job.hold_rank != NONE:
+        release(w, job.hold_rank, i, job.hold_blocks, job.hold_pinned)
+        job.hold_rank = NONE
 
 
 @kernel
 def enqueue(w: World, r: int, i: int, front: bool) -> None:
     """Put a request into the queue of a rank."""
     rank, job = w.ranks[r], w.jobs[i]
-    job.state = WAITING
+    job.state, job.here = WAITING, r
     rank.waiting += 1
     rank.waiting_tokens += job.target
     rank.blocked = 0
@@ -120,33 +169,33 @@ def enqueue(w: World, r: int, i: int, front: bool) -> None:
         push_back(w, r, WAIT, i)
 
 
+# --- preemption --------------------------------------------------------------------------------------------------
+
+
 @kernel
 def _retracted_ratio(w: World, r: int) -> float:
     """SGLang's new share of outstanding output after a retraction."""
-    said = outputs = count = 0
+    said = due = count = 0
     for line in range(PRIORITIES):
         i = w.slots[r, RUN + line].head
         while i != NONE:
             if w.jobs[i].state == DECODING:
-                said += generated(w, r, i)
-                outputs += w.jobs[i].wanted
+                said += w.jobs[i].generated + gained(w, r, i)
+                due += w.jobs[i].due
                 count += 1
             i = w.jobs[i].next
-    return min((said + RETRACT_STEPS * count) / (outputs + 1.0), 1.0)
+    return min((said + RETRACT_STEPS * count) / (due + 1.0), 1.0)
 
 
 @kernel
 def preempt(w: World, r: int, i: int) -> None:
     """Give up the KV of a running request and put it back into the queue."""
-    rank, job = w.ranks[r], w.jobs[i]
-    if job.state == DECODING:
-        heap_remove(w, r, i)
-    leave(w, r, i)
-    job.target = w.jobs[i].input_tokens + job.generated
+    rank = w.ranks[r]
+    leave(w, i)
     rank.preempted = 1
     w.jobs[i].preemptions += 1
-    w.ranks[r].preemptions += 1
-    sglang = w.main[0].scheduler == SGLANG
+    rank.preemptions += 1
+    sglang = w.main[rank.pool].scheduler == SGLANG
     enqueue(w, r, i, not sglang)
     if sglang:
         rank.ratio = _retracted_ratio(w, r)
@@ -156,21 +205,26 @@ def preempt(w: World, r: int, i: int) -> None:
 @kernel
 def victim(w: World, r: int) -> int:
     """Who must go: the last admitted one of the least urgent class; SGLang: the one that generated least."""
-    if w.main[0].scheduler != SGLANG:
-        for line in range(PRIORITIES - 1, -1, -1):
-            if w.slots[r, RUN + line].tail != NONE:
-                return int(w.slots[r, RUN + line].tail)
-    best = NONE
-    for line in range(PRIORITIES):
-        i = w.slots[r, RUN + line].head
-        while i != NONE:
-            if w.jobs[i].state == DECODING and (best == NONE or _goes_before(w, r, i, best)):
-                best = i
-            i = w.jobs[i].next
-    return int(best)
+    if w.main[w.ranks[r].pool].scheduler == SGLANG:
+        return _least_said(w, r)
+    for line in range(PRIORITIES - 1, -1, -1):
+        i = w.slots[r, RUN + line].tail
+        while i != NONE and w.jobs[i].state == LOADING:
+            i = w.jobs[i].prev
+        if i != NONE:
+            return int(i)
+    return NONE
 
 
 @kernel
-def _goes_before(w: World, r: int, i: int, other: int) -> bool:
-    mine = (generated(w, r, i), -w.jobs[i].input_tokens, -w.jobs[i].order)
-    return mine < (generated(w, r, other), -w.jobs[other].input_tokens, -w.jobs[other].order)
+def _least_said(w: World, r: int) -> int:
+    best, best_key = NONE, (0, 0, 0)
+    for line in range(PRIORITIES):
+        i = w.slots[r, RUN + line].head
+        while i != NONE:
+            job = w.jobs[i]
+            key = (int(job.generated + gained(w, r, i)), -int(job.input_tokens), -int(job.order))
+            if job.state == DECODING and (best == NONE or key < best_key):
+                best, best_key = i, key
+            i = job.next
+    return int(best)

@@ -31,7 +31,9 @@ RECORD = np.dtype(
         ("cached_tokens", "i4"),  # prompt tokens found in the prefix cache at first admission
         ("output_tokens", "i4"),  # tokens generated
         ("preemptions", "i4"),  # times that its KV was given up and recomputed
-        ("rank", "i4"),  # last rank that it was sent to, -1 for none
+        ("retries", "i4"),  # times that it was sent again because its replica failed
+        ("rank", "i4"),  # last rank that computed its prompt, -1 for none
+        ("decode_rank", "i4"),  # last rank of a decode pool that it was sent to, -1 for none
         ("status", "i4"),
     ],
     align=True,
@@ -50,6 +52,7 @@ TOTALS = np.dtype(
         ("batch_s", "f8"),  # integral of the sequences in the step over time
         ("kv_block_s", "f8"),  # integral of the KV blocks in use over time
         ("kv_peak", "i8"),  # most KV blocks in use
+        ("up_s", "f8"),  # switched on and not failed
     ],
     align=True,
 )

@@ -67,6 +67,12 @@ class BlockPool:
         else:
             self.pins[key] = 1
 
+    def drop(self, key: Hashable) -> None:
+        """Forget a hash block if it is idle."""
+        if key in self.idle:
+            del self.idle[key], self.pins[key]
+            self.free += self.block_kv
+
     def unpin(self, key: Hashable) -> None:
         """Stop using a hash block; it becomes idle when nobody uses it."""
         self.pins[key] -= 1

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from suanli.serving.outcome import BINS, DONE, SERIES, STEP, TOTALS, itl_bin
+from suanli.serving.outcome import BINS, SERIES, STEP, TOTALS, itl_bin
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from suanli.serving.reference import Batch, Job
+    from suanli.serving.reference_job import Batch, Job
     from suanli.serving.setup import Setup
 
 
@@ -47,8 +47,9 @@ class Meter:
 
     def token(self, job: Job, now: float) -> None:
         """A step gave this request its next token, or several at once."""
-        if job.generated == 0:
-            self.records[job.index]["first_token_s"] = now
+        record = self.records[job.index]
+        if np.isnan(record["first_token_s"]):
+            record["first_token_s"] = now
         else:
             gap = now - job.last_token_s
             self.itl_counts[itl_bin(gap)] += 1
@@ -59,7 +60,7 @@ class Meter:
         """Energy that a request is responsible for."""
         self.records[job.index]["energy_j"] += joules
 
-    def ended(self, job: Job, now: float, status: int = DONE) -> None:
+    def ended(self, job: Job, now: float, status: int) -> None:
         """A request is over."""
         record = self.records[job.index]
         record["done_s"], record["status"], record["output_tokens"] = now, status, job.generated

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from suanli.serving.config import Cluster, ConfigError, EngineConfig, Recording
+from suanli.serving.config import Cluster, EngineConfig, Recording, Router, refuse
 from suanli.serving.prefix import Chains, chains
 
 if TYPE_CHECKING:
@@ -26,61 +26,109 @@ ADVANCE_BITS = 32  # fixed point of the expected tokens per decode step
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Setup:
-    """Checked input of a simulation.
+class Pool:
+    """Engines of one kind.
 
+    replicas : most replicas that there can be.   ranks : ranks of a replica.   first_rank : number of the first one.
+    hands_over : its requests go to the next pool after their prompt.
     base_s, base_j : the table at every token count up to the budget.   advance : expected tokens per decode step and
     sequence as a fixed-point number of ADVANCE_BITS.   ratio : SGLang's (start, floor, decay per decode step).
+    block_kv : KV blocks of a hash block, 0 without prefix cache.   hash_tokens : its tokens [token].
     """
 
-    requests: Requests
     table: StepTable
     engine: EngineConfig
-    cluster: Cluster
-    recording: Recording
-    chains: Chains
+    router: Router
+    replicas: int
+    ranks: int
+    first_rank: int
+    hands_over: bool
     base_s: NDArray[np.float64]
     base_j: NDArray[np.float64]
     advance: int
     ratio: tuple[float, float, float]
+    block_kv: int
+    hash_tokens: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Setup:
+    """Checked input of a simulation; `pools` are all engines, or those for prompts and those for decode."""
+
+    requests: Requests
+    cluster: Cluster
+    recording: Recording
+    chains: Chains
+    pools: tuple[Pool, ...]
 
     @property
     def ranks(self) -> int:
         """Ranks of all replicas [-]."""
-        return self.cluster.replicas * self.cluster.ranks
+        return sum(pool.replicas * pool.ranks for pool in self.pools)
 
     @property
     def coupled(self) -> bool:
-        """True when the end of a request can send another one."""
-        return self.cluster.concurrency is not None or bool(np.any(self.requests.after >= 0))
+        """True when the end of a step can send a request somewhere."""
+        return (
+            self.cluster.concurrency is not None
+            or self.cluster.decode is not None
+            or bool(np.any(self.requests.after >= 0))
+        )
 
 
 def prepare(
     requests: Requests, table: StepTable, engine: EngineConfig, cluster: Cluster, recording: Recording
 ) -> Setup:
     """Check that the parts fit together. Raises ConfigError with every problem."""
-    problems = []
-    if table.tokens_per_decode != engine.query_tokens:
-        problems.append(
-            f"the step table is for {table.tokens_per_decode} tokens per decoding sequence, the engine has "
-            f"{engine.query_tokens} (1 + speculative_tokens)"
-        )
+    problems = _table_problems(table, engine)
     if cluster.concurrency is not None and np.any(requests.after >= 0):
         problems.append("concurrency cannot be limited when requests follow one another in sessions")
-    if problems:
-        raise ConfigError("; ".join(problems))
+    decode = cluster.decode
+    if decode is not None:
+        problems += [f"decode: {problem}" for problem in _table_problems(decode.timer, decode.engine)]
+        if decode.engine.prefix_caching:
+            problems.append("decode: prefix_caching belongs to the pool that computes prompts")
+    refuse(problems)
+    found = chains(requests, engine.block_tokens, caching=engine.prefix_caching)
+    first = _pool(table, engine, (cluster.router, cluster.most_replicas, cluster.ranks, 0), decode is not None, found)
+    if decode is None:
+        return Setup(requests, cluster, recording, found, (first,))
+    place = (decode.router, decode.replicas, decode.ranks, first.replicas * first.ranks)
+    return Setup(requests, cluster, recording, found, (first, _pool(decode.timer, decode.engine, place, False, None)))
+
+
+def _table_problems(table: StepTable, engine: EngineConfig) -> list[str]:
+    if table.tokens_per_decode == engine.query_tokens:
+        return []
+    return [
+        f"the step table is for {table.tokens_per_decode} tokens per decoding sequence, the engine has "
+        f"{engine.query_tokens} (1 + speculative_tokens)"
+    ]
+
+
+def _pool(
+    table: StepTable,
+    engine: EngineConfig,
+    place: tuple[Router, int, int, int],
+    hands_over: bool,
+    found: Chains | None,
+) -> Pool:
+    router, replicas, ranks, first_rank = place
     base_s, base_j = table.dense(engine.token_budget)
     start = min(RATIO_START * engine.conservativeness, 1.0)
-    floor = min(start * RATIO_FLOOR_FACTOR, 1.0)
-    return Setup(
-        requests,
-        table,
-        engine,
-        cluster,
-        recording,
-        chains(requests, engine.block_tokens, caching=engine.prefix_caching),
-        base_s,
-        base_j,
-        round(engine.tokens_per_step * (1 << ADVANCE_BITS)),
-        (start, floor, (start - floor) / RATIO_DECAY_STEPS),
+    floor = start * RATIO_FLOOR_FACTOR
+    return Pool(
+        table=table,
+        engine=engine,
+        router=router,
+        replicas=replicas,
+        ranks=ranks,
+        first_rank=first_rank,
+        hands_over=hands_over,
+        base_s=base_s,
+        base_j=base_j,
+        advance=round(engine.tokens_per_step * (1 << ADVANCE_BITS)),
+        ratio=(start, floor, (start - floor) / RATIO_DECAY_STEPS),
+        block_kv=found.block_kv if found else 0,
+        hash_tokens=found.hash_tokens if found else engine.block_tokens,
     )

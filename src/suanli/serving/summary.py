@@ -12,7 +12,7 @@ from suanli.serving.outcome import DONE, ITL_BINS, STATUS_NAMES, Outcome, itl_ed
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from suanli.serving.setup import Setup
+    from suanli.serving.setup import Pool, Setup
 
 PERCENTILES = (50, 90, 95, 99)
 # A trace is served at its own rate when what is left at the last arrival is a small part of it; the drain of a system
@@ -115,7 +115,7 @@ class Result:
             return None
         last = np.nanmax(self.records["arrival_s"])
         left = np.sum(~(self.records["done_s"] <= last))
-        slots = self.setup.ranks * self.setup.engine.max_num_seqs
+        slots = sum(pool.replicas * pool.ranks * pool.engine.max_num_seqs for pool in self.setup.pools)
         return bool(left > SATURATED_SHARE * self.records.size and left > slots)
 
     def _itl(self) -> Summary:
@@ -135,23 +135,36 @@ class Result:
         out["itl_max_ms"] = self.outcome.itl_max_s * 1e3
         return out
 
+    def _pools(self) -> list[tuple[str, Pool, NDArray[np.void]]]:
+        """Prefix of its metrics, description and totals of each pool."""
+        names = ("",) if len(self.setup.pools) == 1 else ("prefill_pool_", "decode_pool_")
+        totals = self.outcome.totals
+        return [
+            (name, pool, totals[pool.first_rank : pool.first_rank + pool.replicas * pool.ranks])
+            for name, pool in zip(names, self.setup.pools, strict=True)
+        ]
+
     def _load(self) -> Summary:
-        totals, end, engine = self.outcome.totals, self.outcome.end_s, self.setup.engine
-        span = end * self.setup.ranks
-        return {
-            "steps": int(totals["steps"].sum()),
-            "busy_share": _ratio(totals["busy_s"].sum(), span),
-            "batch_mean": _ratio(totals["batch_s"].sum(), totals["busy_s"].sum()),
-            "kv_mean_share": _ratio(totals["kv_block_s"].sum(), span * engine.kv_blocks),
-            "kv_peak_share": float(totals["kv_peak"].max() / engine.kv_blocks),
-            "kv_blocks": engine.kv_blocks,
-            "max_num_seqs": engine.max_num_seqs,
-        }
+        out: Summary = {"steps": int(self.outcome.totals["steps"].sum())}
+        for name, pool, totals in self._pools():
+            up, busy = float(totals["up_s"].sum()), float(totals["busy_s"].sum())
+            out |= {
+                f"{name}replicas_mean": _ratio(up, self.outcome.end_s * pool.ranks),
+                f"{name}busy_share": _ratio(busy, up),
+                f"{name}batch_mean": _ratio(totals["batch_s"].sum(), busy),
+                f"{name}kv_mean_share": _ratio(totals["kv_block_s"].sum(), busy * pool.engine.kv_blocks),
+                f"{name}kv_peak_share": float(totals["kv_peak"].max() / pool.engine.kv_blocks),
+                f"{name}kv_blocks": pool.engine.kv_blocks,
+                f"{name}max_num_seqs": pool.engine.max_num_seqs,
+            }
+        return out
 
     def _energy(self) -> Summary:
         totals, records = self.outcome.totals, self.records
-        idle = self.setup.table.idle_w * (self.outcome.end_s * self.setup.ranks - float(totals["busy_s"].sum()))
         prefill, decode = float(totals["prefill_j"].sum()), float(totals["decode_j"].sum())
+        idle = sum(
+            pool.table.idle_w * float(part["up_s"].sum() - part["busy_s"].sum()) for _, pool, part in self._pools()
+        )
         return {
             "energy_j": prefill + decode + idle,
             "prefill_j": prefill,
