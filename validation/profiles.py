@@ -39,9 +39,17 @@ PRIORS = {
 KERNELS = ("kernel_factor", "matmul_factor", "expert_factor", "attention_factor", "collective_factor")
 MEASURED_WIDTH = 0.6
 LEVEL_WIDTH = (1.0, 0.7, 0.5)  # prior width of the levels over the first one's
-WEIGHTS = {"output_tok_s_per_chip": 1.0, "total_tok_s_per_chip": 1.0, "tpot_p50_ms": 1.0, "ttft_p50_ms": 0.4}
+WEIGHTS = {"output_tok_s_per_chip": 1.0, "total_tok_s_per_chip": 1.0, "tpot_p50_ms": 1.0, "ttft_p50_ms": 1.0}
+# Two stages: what sets the pace of steps, then the way to the first token, each on its own metrics.
+FIRST_TOKEN = ("first_token_s", "frontend_s", "handover_steps")
+STAGES = (
+    (tuple(name for name in PRIORS if name not in ("first_token_s", "handover_steps")), ("output_tok_s_per_chip", "total_tok_s_per_chip", "tpot_p50_ms")),
+    (FIRST_TOKEN, ("ttft_p50_ms",)),
+)
 STAND_INS = {"tpot_p50_ms": "tpot_mean_ms", "ttft_p50_ms": "ttft_mean_ms"}
-NOISE = 0.12  # spread of a measurement around a good model [log]
+# Spread of measurements around a good model [log]
+NOISE = {"output_tok_s_per_chip": 0.12, "total_tok_s_per_chip": 0.12, "tpot_p50_ms": 0.12, "ttft_p50_ms": 0.3}
+REACH = 3.0  # widths of the prior that a figure may move
 HUBER = 2.0  # residuals beyond so many spreads count linearly
 LEAST_ROWS = 6  # below that a level is not fitted
 SWEEP_ROWS = 4.0  # rows of a sweep that count in full; further ones are near repetitions
@@ -159,17 +167,14 @@ def thinned(rows: Sequence[Prepared], most: int = MOST_ROWS) -> list[Prepared]:
     return chosen
 
 
-def _names(rows: Sequence[Prepared]) -> list[str]:
-    """Figures that rows of these kinds can tell something about."""
-    names = list(PRIORS)
+def _names(rows: Sequence[Prepared], stage: Sequence[str]) -> list[str]:
+    """Figures of a stage that rows of these kinds can tell something about."""
+    silent: set[str] = set()
     if not any(one.case.drafts for one in rows):
-        names.remove("acceptance")
-        names.remove("draft_host_s")
+        silent |= {"acceptance", "draft_host_s"}
     if not any(len(one.tables) > 1 for one in rows):
-        names.remove("handover_steps")
-    if not any("ttft_p50_ms" in one.case.row.measured() for one in rows):
-        names.remove("first_token_s")
-    return names
+        silent.add("handover_steps")
+    return [name for name in stage if name not in silent]
 
 
 @dataclass(frozen=True)
@@ -182,48 +187,65 @@ class Solution:
 
 
 def solve(rows: Sequence[Prepared], start: Values, width: float) -> Solution:
-    """Least squares with pseudo-Huber residuals and a prior around `start`; values stay within the prior's reach."""
-    names = _names(rows)
+    """Both stages in turn, and the residuals in the end."""
+    values, spreads = dict(start), {}
+    for names, metrics in STAGES:
+        found = _solve_stage(rows, values, width, names, metrics)
+        values |= found.values
+        spreads |= found.spreads
+    last = [log_errors(one, apply(one.case.engine, values)) for one in rows]
+    residual = {}
+    for name in WEIGHTS:
+        errors = [abs(one[name]) for one in last if name in one]
+        if errors:
+            residual[name] = float(np.median(errors))
+    return Solution(values, spreads, residual)
+
+
+def _solve_stage(
+    rows: Sequence[Prepared], start: Values, width: float, stage: Sequence[str], metrics: Sequence[str]
+) -> Solution:
+    """Least squares with pseudo-Huber residuals and a prior around `start`."""
+    names = _names(rows, stage)
+    kept = [one for one in rows if any(_has(one, name) for name in metrics)]
+    if not names or not kept:
+        return Solution({}, {}, {})
     centre = np.log([start[name] for name in names])
-    measured = sum(one.case.evidence == "measured_operators" for one in rows) > len(rows) / 2
+    measured = sum(one.case.evidence == "measured_operators" for one in kept) > len(kept) / 2
     sigma = np.array(
         [PRIORS[name] * width * (MEASURED_WIDTH if measured and name in KERNELS else 1.0) for name in names]
     )
     sweep_rows: dict[str, int] = {}
-    for one in rows:
+    for one in kept:
         sweep_rows[one.case.row.text("sweep_id")] = sweep_rows.get(one.case.row.text("sweep_id"), 0) + 1
 
-    def data(position: Array) -> list[tuple[Prepared, str, float]]:
-        values = dict(zip(names, np.exp(centre + position * sigma), strict=True))
-        found = []
-        for one in rows:
-            errors = log_errors(one, apply(one.case.engine, values))
-            found += [(one, name, error) for name, error in errors.items()]
-        return found
-
     def residuals(position: Array) -> Array:
+        values = start | dict(zip(names, np.exp(centre + position * sigma), strict=True))
         found = []
-        for one, name, error in data(position):
+        for one in kept:
             repeated = max(sweep_rows[one.case.row.text("sweep_id")] / SWEEP_ROWS, 1.0)
-            scaled = error / NOISE
-            soft = np.sign(scaled) * HUBER * np.sqrt(2.0 * (np.sqrt(1.0 + (scaled / HUBER) ** 2) - 1.0))
-            found.append(soft * np.sqrt(_weight(one, name) / repeated))
+            errors = log_errors(one, apply(one.case.engine, values))
+            for name in metrics:
+                scaled = errors.get(name, 0.0) / NOISE[name]
+                soft = np.sign(scaled) * HUBER * np.sqrt(2.0 * (np.sqrt(1.0 + (scaled / HUBER) ** 2) - 1.0))
+                found.append(soft * np.sqrt(_weight(one, name) / repeated))
         return np.concatenate([found, position])
 
-    bound = 3.0
     result = least_squares(
-        residuals, np.zeros(len(names)), bounds=(-bound, bound), diff_step=0.08, max_nfev=7, ftol=3e-3, xtol=3e-3
+        residuals, np.zeros(len(names)), bounds=(-REACH, REACH), diff_step=0.08, max_nfev=7, ftol=3e-3, xtol=3e-3
     )
-    values = dict(zip(names, np.exp(centre + result.x * sigma), strict=True))
     covariance = np.linalg.pinv(result.jac.T @ result.jac)
-    spreads = dict(zip(names, np.sqrt(np.diag(covariance)) * sigma, strict=True))
-    found = data(result.x)
-    residual = {
-        name: float(np.median([abs(error) for _, metric, error in found if metric == name]))
-        for name in WEIGHTS
-        if any(metric == name for _, metric, _ in found)
-    }
-    return Solution({name: float(value) for name, value in values.items()}, spreads, residual)
+    values = np.exp(centre + result.x * sigma)
+    return Solution(
+        {name: float(value) for name, value in zip(names, values, strict=True)},
+        {name: float(value) for name, value in zip(names, np.sqrt(np.diag(covariance)) * sigma, strict=True)},
+        {},
+    )
+
+
+def _has(one: Prepared, name: str) -> bool:
+    measured = one.case.row.measured()
+    return name in measured or STAND_INS.get(name, name) in measured
 
 
 def fit(rows: Iterable[Prepared], say=lambda text: None) -> Fitted:  # noqa: ANN001 (a printer)
