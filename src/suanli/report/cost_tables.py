@@ -12,6 +12,7 @@ from rich.text import Text
 
 from suanli.economics.price import HOURS_PER_YEAR
 from suanli.economics.sensitivity import MorrisEffect, SobolShare
+from suanli.report.cash_words import cash_words
 from suanli.report.headline import question
 from suanli.report.power_words import power_words
 from suanli.report.wording import DASH, compact, plain
@@ -153,16 +154,8 @@ def _ways(account: Account) -> Table:
 
 
 def _cash_title(account: Account) -> str:
-    cash = account.cash
-    words = "Cash flow, USD"
-    if cash.npv is not None and cash.discount_rate is not None:
-        what = "net present value" if cash.revenue_usd_per_mtok else "present value of the costs"
-        words += f"; {what} at {cash.discount_rate:.1%} {cash.npv:,.0f}"
-    if cash.revenue_usd_per_mtok:
-        rate = DASH if cash.irr is None else f"{cash.irr:.1%}"
-        years = "never repaid" if cash.payback_years is None else f"repaid after {cash.payback_years:.1f} years"
-        words += f"; internal rate of return {rate}; {years}"
-    return words
+    words = cash_words(account.cash)
+    return f"Cash flow, USD; {words}" if words else "Cash flow, USD"
 
 
 def _cash(account: Account) -> Table:

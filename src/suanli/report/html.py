@@ -13,6 +13,7 @@ from suanli.report.bars import cost_panel, memory_bar, step_panel
 from suanli.report.charts import COST, FOCUS, STRIP_WIDTH, THROUGHPUT, colour_of, strip, strip_axis, trade_chart
 from suanli.report.headline import headline, question, ties
 from suanli.report.metrics import METRICS
+from suanli.report.money_html import money_section
 from suanli.report.svg import LogAxis
 from suanli.report.wording import (
     DASH,
@@ -77,6 +78,7 @@ def html_text(plan: Plan) -> str:
         "charts": _charts(plan),
         "panels": [panel for panel in (cost_panel(shown), step_panel(shown, len(shown))) if panel],
         "details": [_detail(one) for one in shown],
+        "money": money_section(plan),
         "excuses": _excuses(plan.excuses),
         "evidence": _evidence(plan),
         "assumptions": _assumptions(plan),

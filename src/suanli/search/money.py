@@ -16,6 +16,7 @@ from suanli.economics.tokens import TokenClass
 from suanli.economics.uncertainty import (
     Regret,
     Swing,
+    least_regret,
     probability_cheaper,
     probability_cheapest,
     quantiles,
@@ -30,7 +31,7 @@ from suanli.search.megawatt import PowerPrice, power_price
 from suanli.search.money_json import money_dict
 from suanli.search.rank import TIE
 from suanli.search.result import Deployment
-from suanli.search.scenarios import costs_in, regret_of, scenarios_of
+from suanli.search.scenarios import costs_in, scenarios_of
 from suanli.search.study import Study
 from suanli.search.ways import CashPlan, Ways, revenue_of, revenue_per_hour, ways_of
 from suanli.serving.steady import Demand
@@ -140,13 +141,13 @@ def money_of(order: Sequence[Deployment], costs: Mapping[str, SystemCost], quest
     scenarios = scenarios_of(question.study.scenarios, question.market.profile)
     tokens = question.demand.input_tokens + question.demand.output_tokens
     fleets = [fleet_of(one, tokens, rate_of(one)) for one in top]
-    deployments = sampled(top, fleets)
+    deployments, futures = sampled(top, fleets), costs_in(fleets, scenarios)
     return Money(
         question=question,
         deployments=deployments,
         account=account_of(deployments[0], question),
-        regret=regret_of(fleets, scenarios),
-        scenario_costs=costs_in(fleets, scenarios),
+        regret=least_regret(futures),
+        scenario_costs=futures,
         costs=costs,
     )
 

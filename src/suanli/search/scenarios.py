@@ -12,7 +12,7 @@ from suanli.economics.inputs import CAPEX_LINE, INPUTS, unit_of
 from suanli.economics.money import convert, value_in
 from suanli.economics.overrides import study_quantity, unit_as_given, unknown_inputs
 from suanli.economics.profile import EconomicsProfile
-from suanli.economics.uncertainty import ERROR, Regret, least_regret
+from suanli.economics.uncertainty import ERROR
 from suanli.quantity import QuantityError
 from suanli.search.fleet import Fleet
 
@@ -63,16 +63,16 @@ def scenarios_of(given: Mapping[str, Mapping[str, str]], profile: EconomicsProfi
 
 
 def costs_in(fleets: Sequence[Fleet], scenarios: Mapping[str, Mapping[str, End]]) -> dict[str, dict[str, float]]:
-    """USD per million tokens by scenario and by name of the fleet."""
-    return {
+    """USD per million tokens by scenario and by name of the fleet; built-in scenarios that change nothing are left out.
+
+    (A tenant does not feel the life of the machines.)
+    """
+    costs = {
         name: {fleet.name: float(fleet.usd_per_mtok(_inputs(fleet, changed))) for fleet in fleets}
         for name, changed in scenarios.items()
     }
-
-
-def regret_of(fleets: Sequence[Fleet], scenarios: Mapping[str, Mapping[str, End]]) -> Regret:
-    """Fleet whose worst excess over the cheapest of a scenario is smallest."""
-    return least_regret(costs_in(fleets, scenarios))
+    same = {name for name, row in costs.items() if name in BUILT_IN and name != AS_PLANNED and row == costs[AS_PLANNED]}
+    return {name: row for name, row in costs.items() if name not in same}
 
 
 def _inputs(fleet: Fleet, changed: Mapping[str, End]) -> dict[str, Numbers]:

@@ -5,11 +5,12 @@ Every problem of a file is reported at once, each in one line: file, key, what w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from suanli.catalog.files import CatalogError, read_documents
 from suanli.catalog.schema import Dtype
@@ -48,7 +49,15 @@ Duration = Annotated[float, _amount("s")]
 Rate = Annotated[float, _amount("request/s")]
 Power = Annotated[float, _amount("W")]
 Money = Annotated[float, _amount("USD")]
-Edition = Annotated[str, Field(pattern=r"^20\d\d-(0[1-9]|1[0-2])$")]  # year and month
+
+
+def _month(value: str) -> str:
+    if not re.fullmatch(r"20\d\d-(0[1-9]|1[0-2])", value):
+        raise ValueError(f"'{value}' given, accepted: a year and a month, such as 2025-08")
+    return value
+
+
+Edition = Annotated[str, AfterValidator(_month)]
 
 
 class _Strict(BaseModel):

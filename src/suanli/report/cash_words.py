@@ -1,0 +1,18 @@
+"""What a cash flow comes to, in words."""
+
+from __future__ import annotations
+
+from suanli.search.ways import CashPlan
+
+
+def cash_words(cash: CashPlan) -> str:
+    """Present value, return and payback, as far as there is a rate, a revenue and something to repay."""
+    words = []
+    if cash.npv is not None and cash.discount_rate is not None:
+        what = "net present value" if cash.revenue_usd_per_mtok else "present value of the costs"
+        words.append(f"{what} at {cash.discount_rate:.1%}: {cash.npv:,.0f}")
+    if cash.revenue_usd_per_mtok and cash.flow.net[0] < 0.0:
+        rate = "none" if cash.irr is None else f"{cash.irr:.1%}"
+        years = "never repaid" if cash.payback_years is None else f"repaid after {cash.payback_years:.1f} years"
+        words += [f"internal rate of return: {rate}", years]
+    return "; ".join(words)
