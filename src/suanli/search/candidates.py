@@ -221,7 +221,7 @@ def operating_point(column: Column, row: int, rate: float) -> State:
             return decode_pool(model, fit, setting.demand, batch)
         return aggregated(model, fit, setting.demand, batch, place.token_budget[:, None])
 
-    grid = np.geomspace(min(column.batch[row] * 1e-3, 0.1), column.batch[row], 48)[None, :]
+    grid = np.geomspace(min(column.batch[row] * 1e-3, 0.1), column.batch[row], 24)[None, :]
     rates = np.maximum.accumulate(at(grid).request_rate[0])
     batch = np.exp(np.interp(np.log(rate), np.log(rates), np.log(grid[0])))
     return State(model, fit, setting, budget, at(np.array([[batch]])))

@@ -36,7 +36,7 @@ Array = NDArray[np.float64]
 PAIR_GAIN = 0.9
 
 Progress = Callable[[str, int, int], None]
-KEEP = 4  # aggregated rows per system that are worked out in full
+KEEP = 2  # aggregated rows per system that are worked out in full
 
 
 @dataclass(frozen=True)
