@@ -59,10 +59,12 @@ GROUPS = (
     ),
     Group(
         "NIM, TPU v7, blog models",
-        lambda c: _plain(c)
-        and _together(c)
-        and (_nvidia(c) or c.chip.family == "tpu")
-        and _source(c, "nvidia-nim", "inferencex-tpu", "tpu-recipes", "inferencex-blog"),
+        lambda c: (
+            _plain(c)
+            and _together(c)
+            and (_nvidia(c) or c.chip.family == "tpu")
+            and _source(c, "nvidia-nim", "inferencex-tpu", "tpu-recipes", "inferencex-blog")
+        ),
         {THROUGHPUT: (13, 35), TPOT: (13, 32), TTFT: (45, 150)},
     ),
     Group(

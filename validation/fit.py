@@ -31,9 +31,26 @@ from validation.widths import write_intervals
 HERE = Path(__file__).parent
 LEFT_OUT = HERE / "left_out.csv"
 FITS = DATA / "engines" / "fits"
-UNITS = {"host_s": ("ms", 1e3), "host_per_request_s": ("us", 1e6), "first_token_s": ("ms", 1e3), "frontend_s": ("ms", 1e3), "draft_host_s": ("ms", 1e3)}
-KEPT = ("output_tok_s_per_chip", "total_tok_s_per_chip", "tpot_p50_ms", "tpot_mean_ms", "ttft_p50_ms", "ttft_mean_ms",
-        "ttft_p99_ms", "e2e_mean_ms", "e2e_batch_ms", "prefill_tok_s_per_chip", "decode_tok_s_per_chip")
+UNITS = {
+    "host_s": ("ms", 1e3),
+    "host_per_request_s": ("us", 1e6),
+    "first_token_s": ("ms", 1e3),
+    "frontend_s": ("ms", 1e3),
+    "draft_host_s": ("ms", 1e3),
+}
+KEPT = (
+    "output_tok_s_per_chip",
+    "total_tok_s_per_chip",
+    "tpot_p50_ms",
+    "tpot_mean_ms",
+    "ttft_p50_ms",
+    "ttft_mean_ms",
+    "ttft_p99_ms",
+    "e2e_mean_ms",
+    "e2e_batch_ms",
+    "prefill_tok_s_per_chip",
+    "decode_tok_s_per_chip",
+)
 
 
 def predictions(rows: Iterable[Prepared], fitted: Fitted) -> dict[tuple[str, str], float]:

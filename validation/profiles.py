@@ -6,7 +6,7 @@ starts from the one above and is held to it by a prior in logarithms, so a figur
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,7 +43,10 @@ WEIGHTS = {"output_tok_s_per_chip": 1.0, "total_tok_s_per_chip": 1.0, "tpot_p50_
 # Two stages: what sets the pace of steps, then the way to the first token, each on its own metrics.
 FIRST_TOKEN = ("first_token_s", "frontend_s", "handover_steps")
 STAGES = (
-    (tuple(name for name in PRIORS if name not in ("first_token_s", "handover_steps")), ("output_tok_s_per_chip", "total_tok_s_per_chip", "tpot_p50_ms")),
+    (
+        tuple(name for name in PRIORS if name not in ("first_token_s", "handover_steps")),
+        ("output_tok_s_per_chip", "total_tok_s_per_chip", "tpot_p50_ms"),
+    ),
     (FIRST_TOKEN, ("ttft_p50_ms",)),
 )
 STAND_INS = {"tpot_p50_ms": "tpot_mean_ms", "ttft_p50_ms": "ttft_mean_ms"}
@@ -65,10 +68,10 @@ MOST_ROWS = 120  # of one fit, evenly taken from the sweeps
 EPOCHS: dict[str, tuple[tuple[str, str], ...]] = {
     "sglang": (("0.5.8", "2026-01-20"), ("0.5.10", "2026-04-15")),
     "trtllm": (("1.0", "2025-07"), ("1.2", "2025-12"), ("1.3", "2026-04")),
-    "vllm": (("0.6.4", "2024-12"), ("0.9", "2025-06"), ("0.14", "2026-01")),
+    "vllm": (("0.6.3", "2024-10"), ("0.6.4", "2024-12"), ("0.9", "2025-06"), ("0.14", "2026-01")),
     "trtllm-mlperf": (("5.1", "2025-06"), ("6.0", "2026-01")),
     "vllm-mlperf": (("0.9", "2025-06"), ("0.14", "2026-01")),
-    "atom": (),
+    "sglang-branch": (("0.5.11", "2026-05-08"), ("0.5.12", "2026-05-20")),
 }
 
 Values = dict[str, float]
@@ -91,6 +94,11 @@ class Fitted:
     spreads: dict[Slot, Values] = field(default_factory=dict)
     rows: dict[Slot, tuple[int, int]] = field(default_factory=dict)
     residual: dict[Slot, dict[str, float]] = field(default_factory=dict)
+
+    def take(self, other: Fitted) -> None:
+        """Add the slots of another fit."""
+        for name in ("values", "spreads", "rows", "residual"):
+            getattr(self, name).update(getattr(other, name))
 
     def of(self, one: Prepared) -> Values:
         """Values for a row: of the most special slot that was fitted."""
@@ -248,35 +256,47 @@ def _has(one: Prepared, name: str) -> bool:
     return name in measured or STAND_INS.get(name, name) in measured
 
 
-def fit(rows: Iterable[Prepared], say=lambda text: None) -> Fitted:  # noqa: ANN001 (a printer)
-    """All levels of all engines that have enough rows."""
-    fitted = Fitted()
+_fitted: dict[frozenset[str], Fitted] = {}  # per engine by the rows it was fitted on
+
+
+def fit(rows: Iterable[Prepared], say: Callable[[str], None] = lambda _: None) -> Fitted:
+    """All levels of all engines that have enough rows. Engines do not depend on each other."""
     by_engine: dict[str, list[Prepared]] = {}
     for one in rows:
         if one.case.load not in NEAR_CAPACITY:
             by_engine.setdefault(one.case.engine.id, []).append(one)
-    for engine, all_rows in sorted(by_engine.items()):
-        base = {name: getattr(all_rows[0].case.engine, name).si for name in PRIORS}
-        _level(fitted, Slot(engine), all_rows, base, 0, say)
-        above = base | fitted.values.get(Slot(engine), {})
-        families: dict[str, list[Prepared]] = {}
-        for one in all_rows:
-            families.setdefault(slot_of(one)[1], []).append(one)
-        if len(families) == 1 and not EPOCHS.get(engine):
-            continue
-        for family, some in sorted(families.items()):
-            _level(fitted, Slot(engine, family), some, above, 1, say)
-            middle = above | fitted.values.get(Slot(engine, family), {})
-            epochs: dict[int, list[Prepared]] = {}
-            for one in some:
-                epochs.setdefault(slot_of(one)[2], []).append(one)
-            if len(epochs) > 1:
-                for epoch, few in sorted(epochs.items()):
-                    _level(fitted, Slot(engine, family, epoch), few, middle, 2, say)
+    total = Fitted()
+    for engine, some in sorted(by_engine.items()):
+        key = frozenset(one.case.row.id for one in some)
+        if key not in _fitted:
+            _fitted[key] = _fit_engine(engine, some, say)
+        total.take(_fitted[key])
+    return total
+
+
+def _fit_engine(engine: str, rows: list[Prepared], say: Callable[[str], None]) -> Fitted:
+    fitted = Fitted()
+    base = {name: getattr(rows[0].case.engine, name).si for name in PRIORS}
+    _level(fitted, Slot(engine), rows, base, 0, say)
+    above = base | fitted.values.get(Slot(engine), {})
+    families: dict[str, list[Prepared]] = {}
+    for one in rows:
+        families.setdefault(slot_of(one)[1], []).append(one)
+    for family, some in sorted(families.items()):
+        _level(fitted, Slot(engine, family), some, above, 1, say)
+        middle = above | fitted.values.get(Slot(engine, family), {})
+        epochs: dict[int, list[Prepared]] = {}
+        for one in some:
+            epochs.setdefault(slot_of(one)[2], []).append(one)
+        if len(epochs) > 1:
+            for epoch, few in sorted(epochs.items()):
+                _level(fitted, Slot(engine, family, epoch), few, middle, 2, say)
     return fitted
 
 
-def _level(fitted: Fitted, slot: Slot, rows: list[Prepared], start: Values, level: int, say) -> None:  # noqa: ANN001
+def _level(
+    fitted: Fitted, slot: Slot, rows: list[Prepared], start: Values, level: int, say: Callable[[str], None]
+) -> None:
     if len(rows) < LEAST_ROWS:
         return
     solution = solve(thinned(rows), start, LEVEL_WIDTH[level])
@@ -284,5 +304,7 @@ def _level(fitted: Fitted, slot: Slot, rows: list[Prepared], start: Values, leve
     fitted.spreads[slot] = solution.spreads
     fitted.rows[slot] = (len(rows), len({one.case.row.text("sweep_id") for one in rows}))
     fitted.residual[slot] = solution.residual
-    say(f"{slot.engine:14s} {slot.family:14s} {slot.epoch:2d} rows {len(rows):4d} residual "
-        + " ".join(f"{name.split('_')[0]} {value:.2f}" for name, value in solution.residual.items()))
+    say(
+        f"{slot.engine:14s} {slot.family:14s} {slot.epoch:2d} rows {len(rows):4d} residual "
+        + " ".join(f"{name.split('_')[0]} {value:.2f}" for name, value in solution.residual.items())
+    )
