@@ -14,12 +14,14 @@ from suanli.search.cost import NoPriceError, cost_of, cost_or_rent
 from suanli.search.fleet import fleet_of
 from suanli.search.market import market_of
 from suanli.search.megawatt import power_price
-from suanli.search.money import TOP, account_of, bill_of, rate_of, sampled
+from suanli.search.money import TOP, account_of, bill_of, classes_of, rate_of, sampled
 from suanli.search.plan import plan
 from suanli.search.scenarios import BUILT_IN
 from suanli.search.study import Study, StudyError
+from suanli.serving.steady import Demand
 
 TOKENS = 4096.0 + 512.0
+CHAT = Demand(4096.0, 512.0, 0.0, 0.0, 1.0)
 
 
 def study_of(**changes):
@@ -63,6 +65,10 @@ def test_cost_per_class_times_volume_is_the_bill(found):
         per_hour = rate * 3600.0 / 1e6
         bill = one.value("usd_per_mtok_uncached_input") * 4096.0 + one.value("usd_per_mtok_output") * 512.0
         assert bill * per_hour == pytest.approx(one.value("usd_per_hour"))
+        classes = classes_of(one, CHAT).values()
+        assert sum(c.full * c.tokens_per_s * 0.0036 for c in classes) == pytest.approx(one.value("usd_per_hour"))
+        busy = sum(c.direct * c.tokens_per_s * 0.0036 for c in classes)
+        assert busy == pytest.approx(bill_of(one).busy)
         assert one.value("usd_per_mtok") * TOKENS * per_hour == pytest.approx(one.value("usd_per_hour"))
 
 
@@ -106,11 +112,11 @@ def test_quantiles_are_ordered_and_probabilities_are_shared_out(found, money):
 def test_the_same_machine_under_two_names_is_cheaper_half_of_the_time(money):
     one = money.deployments[0]
     fleets = [replace(one.fleet, name=name) for name in ("a", "b")]
-    first, second = sampled([one.deployment, one.deployment], fleets, samples=512)
+    first, second = sampled([one.deployment, one.deployment], fleets, money.question.demand, samples=512)
     assert first.p_cheaper_than_next == second.p_beats_best == 0.5
     # Without the common error of the prediction they part.
     apart = [replace(fleet, error_group=fleet.name) for fleet in fleets]
-    other = sampled([one.deployment, one.deployment], apart, samples=512)[0]
+    other = sampled([one.deployment, one.deployment], apart, money.question.demand, samples=512)[0]
     assert other.p_cheaper_than_next != 0.5
 
 
@@ -119,7 +125,7 @@ def test_twenty_deployments_with_ten_thousand_samples_take_two_seconds_at_most(m
     names = [f"plan {index}" for index in range(TOP)]
     fleets = [replace(one.fleet, name=name, error_group=name) for name in names]
     start = time.process_time()
-    sampled([one.deployment] * TOP, fleets, samples=10_000)
+    sampled([one.deployment] * TOP, fleets, money.question.demand, samples=10_000)
     assert time.process_time() - start < 2.0
 
 

@@ -64,6 +64,7 @@ def cost_parts(plan: Plan, money: Money, account: Account, extras: Extras) -> It
         f"Intervals: {money.samples:,} draws of all inputs and of the prediction error", _quantiles(account)
     )
     yield from _titled("What the hours are paid for", _bill(account))
+    yield from _titled("What a million tokens of each class cost", _classes(account))
     yield from _titled(_at(account), _ways(account))
     yield from _titled(_cash_title(account), _cash(account))
     yield from _titled("Named futures, $ per million tokens", _regret(money))
@@ -131,6 +132,16 @@ def _bill(account: Account) -> Table:
     short = "" if bill.spare_enough else "no spare: with chips broken, the rate is above what the SLO allows"
     for name, value, note in (("work", bill.busy, ""), ("waiting", bill.idle, ""), ("broken", bill.unavailable, short)):
         table.add_row(name, compact(value), f"{value / total:.0%}", note)
+    return table
+
+
+def _classes(account: Account) -> Table:
+    table = _table("", "tokens/s", "$ direct", "$ full", "", left=(0, 4))
+    notes = {"cached_input": "its time is not told apart", "output": "and reasoning"}
+    for name, price in account.one.classes.items():
+        if price.tokens_per_s > 0.0:
+            cells = (compact(price.tokens_per_s), compact(price.direct), compact(price.full))
+            table.add_row(name.replace("_", " "), *cells, notes.get(name, ""))
     return table
 
 

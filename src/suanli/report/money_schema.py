@@ -13,6 +13,7 @@ def money_definitions() -> dict[str, Schema]:
         "money": _money(),
         "fleet_money": _fleet(),
         "quantiles": _quantiles(),
+        "class_price": _class(),
         "swing": _swing(),
         "regret": _regret(),
         "ways": _ways(),
@@ -63,6 +64,9 @@ def _fleet() -> Schema:
             "p_cheapest": number("probability of being the cheapest of these"),
             "p_cheaper_than_next": perhaps("probability of costing less than the next one; null for the last"),
             "bill_usd_per_hour": record("What the hours are paid for; adds up to the price of an hour.", bill),
+            "classes": mapped(
+                ref("class_price"), "uncached_input, cached_input, output; reasoning costs what output does"
+            ),
             "lines_usd_per_hour": mapped(number("USD/h"), "cost by line; adds up to the price of an hour"),
             "pools": listed(record("Chips of one pool.", pool), "pools in the order of the deployment"),
         },
@@ -74,6 +78,17 @@ def _quantiles() -> Schema:
 
 
 _P = ("p10", "p50", "p90")
+
+
+def _class() -> Schema:
+    return record(
+        "One class of token; full price times tokens, over all classes, is the bill.",
+        {
+            "tokens_per_s": number("tokens per second"),
+            "direct_usd_per_mtok": number("busy machine time only; 0 for cached input, whose time is not told apart"),
+            "full_usd_per_mtok": number("with its share of waiting and broken chips"),
+        },
+    )
 
 
 def _swing() -> Schema:

@@ -120,7 +120,7 @@ def _deployment() -> Schema:
             "bottleneck": text("what takes most of a step"),
             "evidence": text("class of evidence behind the intervals", *EVIDENCE),
             "tie_with_best": of("boolean", "cannot be told apart from the first"),
-            "p_beats_best": number("probability of being better than the first, errors independent"),
+            "p_beats_best": number("probability of being better than the first; sampled for the first 20 by price"),
             "assumptions": listed(text("assumption"), "what was assumed"),
             "sources": listed(text("source id"), "sources behind this deployment"),
         },

@@ -33,7 +33,7 @@ from suanli.search.rank import TIE
 from suanli.search.result import Deployment
 from suanli.search.scenarios import costs_in, scenarios_of
 from suanli.search.study import Study
-from suanli.search.ways import CashPlan, Ways, revenue_of, revenue_per_hour, ways_of
+from suanli.search.ways import CashPlan, Ways, class_rates, revenue_of, revenue_per_hour, ways_of
 from suanli.serving.steady import Demand
 
 TOP = 20  # deployments that are sampled
@@ -73,6 +73,15 @@ class Bill:
 
 
 @dataclass(frozen=True)
+class ClassPrice:
+    """What a million tokens of one class cost [USD]: the busy time that they take, and with a share of all the rest."""
+
+    tokens_per_s: float
+    direct: float
+    full: float
+
+
+@dataclass(frozen=True)
 class FleetMoney:
     """One deployment in money."""
 
@@ -83,6 +92,7 @@ class FleetMoney:
     p_beats_best: float
     p_cheaper_than_next: float | None
     bill: Bill
+    classes: Mapping[TokenClass, ClassPrice]
 
     @cached_property
     def waterfall(self) -> dict[str, float]:
@@ -141,7 +151,7 @@ def money_of(order: Sequence[Deployment], costs: Mapping[str, SystemCost], quest
     scenarios = scenarios_of(question.study.scenarios, question.market.profile)
     tokens = question.demand.input_tokens + question.demand.output_tokens
     fleets = [fleet_of(one, tokens, rate_of(one)) for one in top]
-    deployments, futures = sampled(top, fleets), costs_in(fleets, scenarios)
+    deployments, futures = sampled(top, fleets, question.demand), costs_in(fleets, scenarios)
     return Money(
         question=question,
         deployments=deployments,
@@ -186,7 +196,7 @@ def rate_of(deployment: Deployment) -> float:
 
 
 def sampled(
-    top: Sequence[Deployment], fleets: Sequence[Fleet], samples: int = SAMPLES, seed: int = SEED
+    top: Sequence[Deployment], fleets: Sequence[Fleet], demand: Demand, samples: int = SAMPLES, seed: int = SEED
 ) -> tuple[FleetMoney, ...]:
     """Every headline of every deployment over the ranges of all inputs and the error of the prediction together."""
     table = sample_headlines(fleets, samples, seed)
@@ -205,6 +215,7 @@ def sampled(
                 p_beats_best=probability_cheaper(draws[fleet.name], best) if index else 0.0,
                 p_cheaper_than_next=None if after is None else probability_cheaper(draws[fleet.name], after),
                 bill=bill_of(one),
+                classes=classes_of(one, demand),
             )
         )
     return tuple(found)
@@ -229,6 +240,22 @@ def bill_of(deployment: Deployment) -> Bill:
     )
     enough = busy + broken <= total * (1.0 + 1e-9)
     return Bill(busy, max(total - busy - broken, 0.0), min(broken, total - busy), enough)
+
+
+def classes_of(deployment: Deployment, demand: Demand) -> dict[TokenClass, ClassPrice]:
+    """Cost of each class of token by the machine time that it takes.
+
+    A cached input token is read where it lies; the closed form gives it no machine time of its own, so that what it
+    costs is in the price of the others. A reasoning token is an output token: a decode step does not know the
+    difference, and the traffic counts them together.
+    """
+    bill, rates = bill_of(deployment), class_rates(demand, rate_of(deployment))
+    busy = bill.busy / (bill.busy + bill.idle + bill.unavailable)
+    full: dict[TokenClass, float] = {
+        "uncached_input": deployment.value("usd_per_mtok_uncached_input"),
+        "output": deployment.value("usd_per_mtok_output"),
+    }
+    return {name: ClassPrice(rate, full.get(name, 0.0) * busy, full.get(name, 0.0)) for name, rate in rates.items()}
 
 
 def _headlines(deployment: Deployment, draws: Mapping[str, np.ndarray]) -> dict[str, Quantiles]:

@@ -61,6 +61,14 @@ def fleet_dict(one: FleetMoney) -> Plain:
         "p_cheapest": rounded(one.p_cheapest),
         "p_cheaper_than_next": rounded(one.p_cheaper_than_next),
         "bill_usd_per_hour": _bill(one.bill),
+        "classes": {
+            name: {
+                "tokens_per_s": rounded(price.tokens_per_s),
+                "direct_usd_per_mtok": rounded(price.direct),
+                "full_usd_per_mtok": rounded(price.full),
+            }
+            for name, price in one.classes.items()
+        },
         "lines_usd_per_hour": _rounded(one.waterfall),
         "pools": [
             {"system": pool.cost.system, "chips": pool.chips, "power_load": rounded(pool.load)}
