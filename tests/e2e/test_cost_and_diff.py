@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import zipfile
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -176,3 +178,33 @@ def test_power_caps_are_priced(run, folder):
     assert done.code == 0
     assert "Power: the cheapest answer needs" in done.out
     assert "would stay dark" in done.out
+
+
+STUDIES = sorted((Path(__file__).parents[2] / "examples" / "economics").glob("owning-cost-*.yaml"))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_owning_cost_of_a_machine_beside_what_is_published(run, path):
+    done = run("cost", str(path), "--format", "json", "--tornado")
+    assert (done.code, done.err) == (0, "")
+    found = json.loads(done.out)
+    assert sum(found["lines_per_chip_hour"].values()) == pytest.approx(found["per_chip_hour"])
+    assert found["per_chip_hour"] == pytest.approx(found["published"], rel=0.15)
+    assert found["p10"] <= found["published"] <= found["p90"]
+    assert found["tornado"][0]["key"] == "hardware.life"
+
+
+def test_a_machine_study_in_words_and_what_it_does_not_take(run, folder):
+    gb200 = str(next(path for path in STUDIES if path.stem == "owning-cost-gb200"))
+    assert "ours is -0.1% off" in run("cost", gb200).out
+    then = run("cost", gb200, "--edition", "2025-08").out
+    assert float(re.search(r": ([\d.]+) USD per chip-hour", then)[1]) > 2.2  # four years of life instead of six
+    done = run("cost", gb200, "--csv", "x.csv")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "--csv" in done.err
+    bad = (folder / "bad.yaml").write_text("schema_version: 1\nmachine: {chips: 0}\n", encoding="utf-8")
+    assert bad
+    done = run("cost", "bad.yaml")
+    assert done.code == 2
+    assert "economics: missing" in done.err
+    assert "machine.chips" in done.err

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from suanli.catalog.files import CatalogError, read_documents
+from suanli.catalog.loader import load
 from suanli.cli.plan import console, planned
 from suanli.cli.problems import fail, problems_reported
 from suanli.cli.question import Given, study_of
+from suanli.economics.finance import EconomicsError, Numbers
+from suanli.economics.machine_study import read_machine_study
+from suanli.economics.model import chip_hour
 from suanli.economics.sensitivity import morris, sobol
+from suanli.economics.uncertainty import tornado as tornado_of
 from suanli.economics.workbook import write_workbook
 from suanli.report.cost_tables import Extras, print_cost
 from suanli.report.files import json_text, write_text
+from suanli.report.machine_tables import machine_dict, print_machine
 from suanli.search.money import Account, Money, account_of
 from suanli.search.money_json import cash_dict, fleet_dict, regret_dict, swing_dict, ways_dict
 from suanli.search.result import Plan
@@ -44,7 +52,17 @@ def cost_command(
     xlsx: Annotated[Path | None, typer.Option(help="write the cash flow as a workbook with live formulas")] = None,
     format_: Annotated[Format, typer.Option("--format", help="what is printed")] = Format.table,
 ) -> None:
-    """Take the price of one deployment apart: lines, intervals, ways of paying, cash flow."""
+    """Take the price of one deployment apart: lines, intervals, ways of paying, cash flow.
+
+    A study of one machine without traffic (a file with the key `machine`) gives the price of its chip-hour.
+    """
+    if _is_machine(study):
+        others = {"--csv": csv, "--xlsx": xlsx, "--morris": morris_, "--sobol": sobol_, "--economics": economics}
+        given = [name for name, value in others.items() if value]
+        if given:
+            fail(f"{', '.join(given)}: given with a machine without traffic, accepted: --edition, --tornado, --format")
+        _machine(study, edition, tornado=tornado, format_=format_)
+        return
     values = {"economics": economics, "edition": edition}
     with problems_reported({"edition": "--edition", "economics": "--economics"} if edition or economics else None):
         found = planned(study_of(study, Given({key: value for key, value in values.items() if value is not None})))
@@ -59,6 +77,31 @@ def cost_command(
         print_cost(console(), found, money, account, extras)
     for path in written:
         typer.echo(f"wrote {path}", err=True)
+
+
+def _is_machine(study: Path) -> bool:
+    try:
+        documents = read_documents(study)
+    except CatalogError:
+        return False  # the study says what is wrong
+    return len(documents) == 1 and isinstance(documents[0], Mapping) and "machine" in documents[0]
+
+
+def _machine(path: Path, edition: str | None, *, tornado: bool, format_: Format) -> None:
+    try:
+        study = read_machine_study(path)
+        quote = study.quote(tuple(load().prices.values()), edition)
+    except EconomicsError as error:
+        fail(*error.problems)
+
+    def price(values: Mapping[str, Numbers]) -> Numbers:
+        return chip_hour(quote.structure, values).total
+
+    swings = [swing for swing in tornado_of(quote.ranges, price) if swing.size > 0.0] if tornado else []
+    if format_ is Format.json:
+        typer.echo(json_text(machine_dict(study, quote, swings)), nl=False)
+    else:
+        print_machine(console(), study, quote, swings)
 
 
 def _account(found: Plan, rank: int, study: Path) -> tuple[Money, Account]:

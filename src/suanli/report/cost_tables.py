@@ -59,26 +59,26 @@ def cost_parts(plan: Plan, money: Money, account: Account, extras: Extras) -> It
     deployment = plan[account.one.deployment.rank - 1]
     yield Text(question(plan), style="dim")
     yield Padding(Text(_headline(plan, deployment), style="bold"), (1, 0))
-    yield from _titled("What is paid for", _lines(account, deployment))
-    yield from _titled(
+    yield from titled("What is paid for", _lines(account, deployment))
+    yield from titled(
         f"Intervals: {money.samples:,} draws of all inputs and of the prediction error", _quantiles(account)
     )
-    yield from _titled("What the hours are paid for", _bill(account))
-    yield from _titled("What a million tokens of each class cost", _classes(account))
-    yield from _titled(_at(account), _ways(account))
-    yield from _titled(_cash_title(account), _cash(account))
-    yield from _titled("Named futures, $ per million tokens", _regret(money))
+    yield from titled("What the hours are paid for", _bill(account))
+    yield from titled("What a million tokens of each class cost", _classes(account))
+    yield from titled(_at(account), _ways(account))
+    yield from titled(_cash_title(account), _cash(account))
+    yield from titled("Named futures, $ per million tokens", _regret(money))
     if plan.power is not None:
         yield Padding(Text(power_words(plan.power)), (1, 0, 0, 0))
     if extras.tornado:
-        yield from _titled("One input at a time, over its range: $ per million tokens", _tornado(account))
+        yield from titled("One input at a time, over its range: $ per million tokens", _tornado(account))
     if extras.morris:
-        yield from _titled(
+        yield from titled(
             "Morris screening: mean absolute effect on $ per million tokens, and how much it varies",
             _morris(extras.morris),
         )
     if extras.sobol:
-        yield from _titled("Sobol: share of the variance alone, and with all interactions", _sobol(extras.sobol))
+        yield from titled("Sobol: share of the variance alone, and with all interactions", _sobol(extras.sobol))
 
 
 def _headline(plan: Plan, one: Deployment) -> str:
@@ -90,13 +90,15 @@ def _headline(plan: Plan, one: Deployment) -> str:
     )
 
 
-def _titled(title: str, table: Table | None) -> Iterator[RenderableType]:
+def titled(title: str, table: Table | None) -> Iterator[RenderableType]:
+    """Return a table under its title; nothing without a table."""
     if table is not None:
         yield Padding(Text(title, style="dim"), (1, 0, 0, 0))
         yield table
 
 
-def _table(*heads: str, left: Iterable[int] = (0,)) -> Table:
+def table_of(*heads: str, left: Iterable[int] = (0,)) -> Table:
+    """Return an empty table; numbers stand to the right except in the columns `left`."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for index, head in enumerate(heads):
         table.add_column(head, justify="left" if index in left else "right", overflow="fold")
@@ -107,7 +109,7 @@ def _lines(account: Account, deployment: Deployment) -> Table:
     lines = account.one.waterfall
     total, chips = sum(lines.values()), deployment.value("chips")
     price = deployment.value("usd_per_mtok")
-    table = _table("", "$/chip/h", "$/year", "$/M tokens", "share")
+    table = table_of("", "$/chip/h", "$/year", "$/M tokens", "share")
     rows = [*((name.replace("_", " "), value) for name, value in lines.items() if value), ("total", total)]
     for name, value in rows:
         share = value / total
@@ -117,7 +119,7 @@ def _lines(account: Account, deployment: Deployment) -> Table:
 
 
 def _quantiles(account: Account) -> Table:
-    table = _table("", "p10", "p50", "p90")
+    table = table_of("", "p10", "p50", "p90")
     for name, label in HEADLINES.items():
         if name in account.one.headlines:
             found = account.one.headlines[name]
@@ -128,7 +130,7 @@ def _quantiles(account: Account) -> Table:
 def _bill(account: Account) -> Table:
     bill = account.one.bill
     total = bill.busy + bill.idle + bill.unavailable
-    table = _table("", "$/h", "share", "", left=(0, 3))
+    table = table_of("", "$/h", "share", "", left=(0, 3))
     short = "" if bill.spare_enough else "no spare: with chips broken, the rate is above what the SLO allows"
     for name, value, note in (("work", bill.busy, ""), ("waiting", bill.idle, ""), ("broken", bill.unavailable, short)):
         table.add_row(name, compact(value), f"{value / total:.0%}", note)
@@ -136,7 +138,7 @@ def _bill(account: Account) -> Table:
 
 
 def _classes(account: Account) -> Table:
-    table = _table("", "tokens/s", "$ direct", "$ full", "", left=(0, 4))
+    table = table_of("", "tokens/s", "$ direct", "$ full", "", left=(0, 4))
     notes = {"cached_input": "its time is not told apart", "output": "and reasoning"}
     for name, price in account.one.classes.items():
         if price.tokens_per_s > 0.0:
@@ -150,7 +152,7 @@ def _at(account: Account) -> str:
 
 
 def _ways(account: Account) -> Table:
-    table = _table("", "$/M tokens", "fixed $/h", "per busy $/h", "break-even", "", left=(0, 5))
+    table = table_of("", "$/M tokens", "fixed $/h", "per busy $/h", "break-even", "", left=(0, 5))
     own = account.ways.ways[0].name
     for way in account.ways.ways:
         share = DASH if way.break_even is None else f"{way.break_even:.0%}"
@@ -172,7 +174,7 @@ def _cash_title(account: Account) -> str:
 def _cash(account: Account) -> Table:
     flow = account.cash.flow
     used = [name for name, values in flow.lines.items() if values.any()]
-    table = _table("year", *used, "net")
+    table = table_of("year", *used, "net")
     for row in flow.table():
         table.add_row(plain(row["year"]), *(f"{row[name]:,.0f}" for name in (*used, "net")))
     totals = flow.totals()
@@ -184,7 +186,7 @@ def _regret(money: Money) -> Table:
     names = [one.fleet.name for one in money.deployments[:3]]
     choice = money.regret.choice
     shown = names if choice in names else [*names[:2], choice]
-    table = _table("", *(f"{name}{' *' if name == choice else ''}" for name in shown))
+    table = table_of("", *(f"{name}{' *' if name == choice else ''}" for name in shown))
     for scenario, row in money.scenario_costs.items():
         table.add_row(scenario, *(compact(row[name]) for name in shown))
     table.add_row("worst regret", *(compact(money.regret.worst_regret[name]) for name in shown))
@@ -197,7 +199,7 @@ def _chance(money: Money, name: str) -> float:
 
 
 def _tornado(account: Account) -> Table:
-    table = _table("", "low end", "high end", "$ at low", "$ at high", "", left=(0, 5))
+    table = table_of("", "low end", "high end", "$ at low", "$ at high", "", left=(0, 5))
     fleet, widest = account.one.fleet, account.swings[0].size
     for swing in account.swings[:TORNADO]:
         one = fleet.ranges[swing.key]
@@ -216,14 +218,14 @@ def label_of(key: str) -> str:
 
 
 def _morris(effects: Sequence[MorrisEffect]) -> Table:
-    table = _table("", "mu*", "sigma")
+    table = table_of("", "mu*", "sigma")
     for effect in effects[:TORNADO]:
         table.add_row(label_of(effect.key), compact(effect.mu_star), compact(effect.sigma))
     return table
 
 
 def _sobol(shares: Sequence[SobolShare]) -> Table:
-    table = _table("", "alone", "\u00b1", "with others", "\u00b1")
+    table = table_of("", "alone", "\u00b1", "with others", "\u00b1")
     for share in shares[:TORNADO]:
         numbers = (share.first, share.first_95, share.total, share.total_95)
         table.add_row(label_of(share.key), *(f"{value:.1%}" for value in numbers))
