@@ -10,19 +10,13 @@ from typing import TYPE_CHECKING
 from suanli.serving.kernel import kernel
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from suanli.mapping.step_table import StepTable
 
 
 @kernel
-def step_seconds(
-    rates: StepTable, base_s: NDArray[np.float64], tokens: int, requests: int, pairs: float, kv_tokens: int
-) -> float:
-    """Duration of a step [s]; the formula of StepTable, with base_s tabulated at every token count."""
-    base: float = base_s[tokens]
-    device = base + rates.per_request_s * requests + rates.per_pair_s * pairs + rates.per_kv_token_s * kv_tokens
+def step_seconds(rates: StepTable, base_s: float, requests: int, pairs: float, kv_tokens: int) -> float:
+    """Duration of a step [s]; the formula of StepTable, with base_s [s] looked up for its tokens."""
+    device = base_s + rates.per_request_s * requests + rates.per_pair_s * pairs + rates.per_kv_token_s * kv_tokens
     host = rates.host_s + rates.host_per_request_s * requests
     if rates.overlapped:
         return max(device, host)
@@ -32,7 +26,7 @@ def step_seconds(
 @kernel
 def step_joules(
     rates: StepTable,
-    base_j: NDArray[np.float64],
+    base_j: float,
     seconds: float,
     counts: tuple[int, int],
     sums: tuple[int, float, int],
@@ -45,7 +39,6 @@ def step_joules(
     prefill_tokens, decode_tokens = counts
     requests, pairs, kv_tokens = sums
     tokens = prefill_tokens + decode_tokens
-    base: float = base_j[tokens]
-    shared = rates.idle_w * seconds + base + rates.per_request_j * requests
+    shared = rates.idle_w * seconds + base_j + rates.per_request_j * requests
     prefill = shared * (prefill_tokens / tokens)
     return prefill + rates.per_pair_j * pairs, shared - prefill + rates.per_kv_token_j * kv_tokens

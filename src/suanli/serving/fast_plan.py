@@ -20,7 +20,18 @@ from suanli.serving.fast_rank import (
     victim,
     whole,
 )
-from suanli.serving.fast_state import LOADING, MOVING, NONE, PREFILLING, World
+from suanli.serving.fast_records import (
+    LOADING,
+    MOVING,
+    NONE,
+    PREFILLING,
+    World,
+    cost_at,
+    job_at,
+    pool_at,
+    rank_at,
+    slot_at,
+)
 from suanli.serving.kernel import kernel
 from suanli.serving.outcome import DONE
 from suanli.serving.setup import ADVANCE_BITS
@@ -31,13 +42,13 @@ FRACTION = (1 << ADVANCE_BITS) - 1
 @kernel
 def plan(w: World, r: int, now: float) -> None:
     """Decide what the next step of a rank does and take its memory."""
-    rank = w.ranks[r]
+    rank = rank_at(w, r)
     rank.chunks = rank.chunk_tokens = rank.pairs_twice = 0
     rank.decodes = rank.advance = rank.preempted = rank.blocked = 0
     for place in range(rank.arrived):
-        join_decode(w, r, w.slots[r, place].arrived)
+        join_decode(w, r, slot_at(w, r, place).arrived)
     rank.arrived = 0
-    if w.main[rank.pool].scheduler == SGLANG:
+    if pool_at(w, rank.pool).scheduler == SGLANG:
         _plan_prompts(w, r, now)
         if rank.chunks == 0:
             plan_decodes(w, r)
@@ -51,19 +62,19 @@ def plan(w: World, r: int, now: float) -> None:
 @kernel
 def decode_need(w: World, r: int) -> int:
     """KV blocks that the decoding requests need to advance."""
-    rank = w.ranks[r]
-    size = w.main[rank.pool].block_tokens
+    rank = rank_at(w, r)
+    size = pool_at(w, rank.pool).block_tokens
     need = 0
     for step in range(rank.advance):
-        need += w.slots[r, (rank.count + step) % size].phase
+        need += slot_at(w, r, (rank.count + step) % size).phase
     return int(need)
 
 
 @kernel
 def next_advance(w: World, r: int) -> None:
     """Tokens that decoding requests gain in the step being planned."""
-    rank = w.ranks[r]
-    rank.advance_part += w.main[rank.pool].advance
+    rank = rank_at(w, r)
+    rank.advance_part += pool_at(w, rank.pool).advance
     rank.advance = rank.advance_part >> ADVANCE_BITS
     rank.advance_part &= FRACTION
 
@@ -71,7 +82,7 @@ def next_advance(w: World, r: int) -> None:
 @kernel
 def plan_decodes(w: World, r: int) -> None:
     """Let every decoding request advance; preempt until their blocks fit."""
-    rank = w.ranks[r]
+    rank = rank_at(w, r)
     if rank.decoding == 0:
         return
     next_advance(w, r)
@@ -87,8 +98,8 @@ def plan_decodes(w: World, r: int) -> None:
 
 @kernel
 def _plan_prompts(w: World, r: int, now: float) -> None:
-    rank = w.ranks[r]
-    p = w.main[rank.pool]
+    rank = rank_at(w, r)
+    p = pool_at(w, rank.pool)
     budget = p.token_budget - p.query_tokens * rank.decodes
     if rank.partial != NONE:
         budget -= _chunk(w, r, rank.partial, budget)
@@ -101,8 +112,8 @@ def _plan_prompts(w: World, r: int, now: float) -> None:
         if not _admissible(w, r, i, budget, reserve):
             rank.blocked = p.scheduler != SGLANG  # its reserve shrinks with every decode step
             return
-        reserve += (1.0 - _ratio(w, r)) * (w.jobs[i].due - w.jobs[i].generated)
-        if w.jobs[i].hold_rank != NONE:
+        reserve += (1.0 - _ratio(w, r)) * (job_at(w, i).due - job_at(w, i).generated)
+        if job_at(w, i).hold_rank != NONE:
             _admit_computed(w, r, i, now)
         else:
             _admit(w, r, i, now)
@@ -112,8 +123,8 @@ def _plan_prompts(w: World, r: int, now: float) -> None:
 @kernel
 def _chunk(w: World, r: int, i: int, budget: int) -> int:
     """Put the next chunk of a prompt into the step; returns its tokens, 0 when there is no room."""
-    rank, job = w.ranks[r], w.jobs[i]
-    p = w.main[rank.pool]
+    rank, job = rank_at(w, r), job_at(w, i)
+    p = pool_at(w, rank.pool)
     chunk = min(job.target - job.tokens, budget)
     finished = job.tokens + chunk == job.target
     need = max(blocks_of(w, r, job.tokens + chunk, finished) - job.blocks, 0)
@@ -125,7 +136,7 @@ def _chunk(w: World, r: int, i: int, budget: int) -> int:
     take(w, r, need)
     rank.promised -= need
     job.blocks += need
-    w.slots[r, rank.chunks].chunk_job, w.slots[r, rank.chunks].chunk = i, chunk
+    slot_at(w, r, rank.chunks).chunk_job, slot_at(w, r, rank.chunks).chunk = i, chunk
     rank.chunks += 1
     rank.chunk_tokens += chunk
     rank.pairs_twice += chunk * (2 * job.tokens + chunk)
@@ -137,15 +148,15 @@ def _chunk(w: World, r: int, i: int, budget: int) -> int:
 
 @kernel
 def _ratio(w: World, r: int) -> float:
-    rank = w.ranks[r]
-    p = w.main[rank.pool]
+    rank = rank_at(w, r)
+    p = pool_at(w, rank.pool)
     return float(max(rank.ratio - p.ratio_decay * rank.ratio_steps, p.ratio_floor))
 
 
 @kernel
 def _admissible(w: World, r: int, i: int, budget: int, reserve: float) -> bool:
-    rank, job = w.ranks[r], w.jobs[i]
-    p = w.main[rank.pool]
+    rank, job = rank_at(w, r), job_at(w, i)
+    p = pool_at(w, rank.pool)
     found = hits(w, r, i)
     room = available(w, r) - p.block_kv * idle_among(w, r, i, found)
     held = found * p.block_kv
@@ -167,7 +178,7 @@ def _admissible(w: World, r: int, i: int, budget: int, reserve: float) -> bool:
 @kernel
 def _enter(w: World, r: int, i: int, blocks: int) -> None:
     """From the queue to the running ones, with `blocks` KV blocks held."""
-    rank, job = w.ranks[r], w.jobs[i]
+    rank, job = rank_at(w, r), job_at(w, i)
     unlink(w, r, WAIT, i)
     rank.waiting -= 1
     rank.waiting_tokens -= job.target
@@ -182,8 +193,8 @@ def _enter(w: World, r: int, i: int, blocks: int) -> None:
 
 @kernel
 def _admit(w: World, r: int, i: int, now: float) -> None:
-    rank, job = w.ranks[r], w.jobs[i]
-    p = w.main[rank.pool]
+    rank, job = rank_at(w, r), job_at(w, i)
+    p = pool_at(w, rank.pool)
     found = hits(w, r, i)
     pin(w, r, i, found)
     _enter(w, r, i, found * p.block_kv)
@@ -200,15 +211,15 @@ def _admit_computed(w: World, r: int, i: int, now: float) -> None:
 
     A transfer occupies the link of either replica; it begins when both are free.
     """
-    c, job = w.main[0], w.jobs[i]
+    job = job_at(w, i)
     blocks = blocks_of(w, r, job.target, True)
     take(w, r, blocks)
     _enter(w, r, i, blocks)
     job.state, job.tokens = LOADING, job.target
-    source, here = w.ranks[w.ranks[job.hold_rank].group], w.ranks[w.ranks[r].group]
+    source, here = rank_at(w, rank_at(w, job.hold_rank).group), rank_at(w, rank_at(w, r).group)
     begin = max(now, source.link_free_s, here.link_free_s)
-    size = job.target * c.kv_bytes_per_token
-    job.fetched_s = begin + (c.link_latency_s + size / c.link_bandwidth)
+    size = job.target * w.kv_bytes_per_token
+    job.fetched_s = begin + (w.link_latency_s + size / w.link_bandwidth)
     source.link_free_s = here.link_free_s = job.fetched_s
     push_timed(w, MOVING, job.fetched_s, i)
 
@@ -216,23 +227,23 @@ def _admit_computed(w: World, r: int, i: int, now: float) -> None:
 @kernel
 def rank_seconds(w: World, r: int) -> float:
     """Duration of the planned step on a rank [s]; 0 when it is empty."""
-    rank = w.ranks[r]
-    p = w.main[rank.pool]
+    rank = rank_at(w, r)
+    p = pool_at(w, rank.pool)
     tokens = rank.chunk_tokens + p.query_tokens * rank.decodes
     if tokens == 0:
         return 0.0
     kv_tokens = rank.sum_tokens + rank.decodes if rank.decodes > 0 else 0
     return step_seconds(
-        p, w.table[2 * rank.pool], tokens, rank.chunks + rank.decodes, 0.5 * rank.pairs_twice, kv_tokens
+        p, cost_at(w, rank.pool, tokens).base_s, rank.chunks + rank.decodes, 0.5 * rank.pairs_twice, kv_tokens
     )
 
 
 @kernel
 def advance_decodes(w: World, r: int, end: float) -> None:
     """Every decoding request gets its tokens; none of them ends by it (those that do have left the heap)."""
-    rank = w.ranks[r]
+    rank = rank_at(w, r)
     for place in range(rank.fresh):
-        gaps(w, r, end - w.jobs[w.slots[r, place].fresh].last_token_s, 1)
+        gaps(w, r, end - job_at(w, slot_at(w, r, place).fresh).last_token_s, 1)
     if rank.decodes > rank.fresh:
         gaps(w, r, end - rank.last_decode_s, rank.decodes - rank.fresh)
     rank.fresh = 0
@@ -246,21 +257,21 @@ def advance_decodes(w: World, r: int, end: float) -> None:
 
 @kernel
 def _finish_prompts(w: World, r: int, end: float) -> None:
-    rank = w.ranks[r]
-    hands_over = w.main[rank.pool].hands_over
+    rank = rank_at(w, r)
+    hands_over = pool_at(w, rank.pool).hands_over
     for place in range(rank.chunks):
-        i = w.slots[r, place].chunk_job
-        job = w.jobs[i]
+        i = slot_at(w, r, place).chunk_job
+        job = job_at(w, i)
         if job.tokens == job.target:
             job.generated += 1
             rank.unsaid -= 1
             if hands_over and job.generated < job.wanted:
-                w.slots[r, rank.handed].handed = i
+                slot_at(w, r, rank.handed).handed = i
                 rank.handed += 1
                 continue
             token(w, r, i, end)
             if job.generated == job.wanted:
-                w.slots[r, rank.ended].ended = i
+                slot_at(w, r, rank.ended).ended = i
                 rank.ended += 1
             else:
                 join_decode(w, r, i)
@@ -269,25 +280,25 @@ def _finish_prompts(w: World, r: int, end: float) -> None:
 @kernel
 def finish(w: World, r: int, start: float, end: float) -> None:
     """Let the planned step take effect; who is done or handed over stands in `ended` and `handed`, in order."""
-    rank = w.ranks[r]
+    rank = rank_at(w, r)
     rank.ended = rank.handed = surplus = 0
     if rank.decodes > 0:
         count = rank.count + rank.advance
-        while rank.heap > 0 and (w.slots[r, 0].end_key >> KEY_BITS) <= count:
-            surplus += count - (w.slots[r, 0].end_key >> KEY_BITS)
-            w.slots[r, rank.ended].ended = heap_pop(w, r)
+        while rank.heap > 0 and (slot_at(w, r, 0).end_key >> KEY_BITS) <= count:
+            surplus += count - (slot_at(w, r, 0).end_key >> KEY_BITS)
+            slot_at(w, r, rank.ended).ended = heap_pop(w, r)
             rank.ended += 1
     account(w, r, start, end, rank.advance * rank.decodes - surplus)
     if rank.decodes > 0:
         advance_decodes(w, r, end)
     _finish_prompts(w, r, end)
     for place in range(rank.ended):
-        i = w.slots[r, place].ended
-        release(w, r, i, leave_running(w, r, i), w.jobs[i].pinned)
-        w.jobs[i].here = NONE
+        i = slot_at(w, r, place).ended
+        release(w, r, i, leave_running(w, r, i), job_at(w, i).pinned)
+        job_at(w, i).here = NONE
         ended(w, i, end, DONE)
     for place in range(rank.handed):
-        hand_over(w, r, w.slots[r, place].handed)
+        hand_over(w, r, slot_at(w, r, place).handed)
     if rank.running + rank.waiting == 0:
         rest(w, r)
     drop_batch(w, r)
@@ -296,12 +307,12 @@ def finish(w: World, r: int, start: float, end: float) -> None:
 @kernel
 def rest(w: World, r: int) -> None:
     """SGLang's reserve starts again when a rank has nothing to do."""
-    rank = w.ranks[r]
-    rank.ratio, rank.ratio_steps = w.main[rank.pool].ratio_start, 0
+    rank = rank_at(w, r)
+    rank.ratio, rank.ratio_steps = pool_at(w, rank.pool).ratio_start, 0
 
 
 @kernel
 def drop_batch(w: World, r: int) -> None:
     """Nothing is planned."""
-    rank = w.ranks[r]
+    rank = rank_at(w, r)
     rank.chunks = rank.chunk_tokens = rank.pairs_twice = rank.decodes = rank.grown = 0

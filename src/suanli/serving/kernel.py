@@ -17,18 +17,20 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
-    from suanli.serving.fast_state import World
+    import numpy as np
 
 LOG = logging.getLogger("suanli")
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Code = Any  # objects of numba and of code generation, and records of compiled code
+
+Function = TypeVar("Function", bound=Callable[..., Code])
 
 # Compiled functions are called by one another only, and never divide by zero.
 # They own no memory, so reference counting would only cost time.
 _OPTIONS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "error_model": "numpy", "_nrt": False}
 
-_INLINE: dict[Callable[..., Any], Literal["never", "always"]] = {}
-_machine_code: dict[Callable[..., Any], Any] = {}
+_INLINE: dict[Callable[..., Code], Literal["never", "always"]] = {}
+_ACCESSORS: dict[Callable[..., Code], tuple[np.dtype[Any], str, str | None]] = {}
 
 
 def kernel(function: Function) -> Function:
@@ -41,27 +43,81 @@ def inlined(function: Function) -> Function:
     """Mark a function for compilation inside its callers.
 
     A compiled function is optimised together with everything that it calls, so a deep chain of calls is optimised many
-    times over. Inlining the upper end of the chain halves the time to compile.
+    times over. Inlining the upper end of the chain saves that.
     """
     _INLINE[function] = "always"
     return function
 
 
+def accessor(dtype: np.dtype[Any], array: str, width: str | None = None) -> Callable[[Function], Function]:
+    """Mark a function that returns a record of an array; compiled code reads and writes it in place.
+
+    The first argument is a record that holds the address of the array as `array` and, where it has rows, their length
+    as `width`. The body is never run.
+    """
+
+    def mark(function: Function) -> Function:
+        _ACCESSORS[function] = (dtype, array, width)
+        return function
+
+    return mark
+
+
 def _modules() -> list[ModuleType]:
-    names = dict.fromkeys(function.__module__ for function in _INLINE)
+    names = dict.fromkeys(function.__module__ for function in (*_ACCESSORS, *_INLINE))
     return [sys.modules[name] for name in names]
 
 
 def _fingerprint() -> int:
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(Path(__file__).read_bytes())
     for module in _modules():
         digest.update(Path(str(module.__file__)).read_bytes())
     return int.from_bytes(digest.digest()[:7], "big")
 
 
+def _record_getter(dtype: np.dtype[Any], array: str, width: str | None) -> Code:
+    """Intrinsic function for compiled code: address + (row * width + place) * size, as a record."""
+    from numba.core import cgutils, types  # noqa: PLC0415 (start-up time)
+    from numba.extending import intrinsic  # noqa: PLC0415
+    from numba.np.numpy_support import from_dtype  # noqa: PLC0415
+
+    record = from_dtype(dtype)
+    member: Callable[..., Code] = cgutils.get_record_member
+
+    def code(context: Code, builder: Code, signature: Code, arguments: Code) -> Code:
+        world = signature.args[0]
+        word = context.get_value_type(types.int64)
+
+        def field(name: str) -> Code:
+            return builder.load(member(builder, arguments[0], world.offset(name), word))
+
+        place = arguments[-1]
+        if width is not None:
+            place = builder.add(builder.mul(arguments[1], field(width)), place)
+        offset = builder.mul(place, context.get_constant(types.int64, dtype.itemsize))
+        return builder.inttoptr(builder.add(field(array), offset), context.get_value_type(record))
+
+    if width is None:
+
+        @intrinsic
+        def get(_: Code, world: Code, place: Code) -> Code:  # noqa: ARG001
+            return record(world, types.int64), code
+
+        return get
+
+    @intrinsic
+    def get_in_row(_: Code, world: Code, row: Code, place: Code) -> Code:  # noqa: ARG001
+        return record(world, types.int64, types.int64), code
+
+    return get_in_row
+
+
 @lru_cache(maxsize=1)
-def compiled(entry: Callable[[World], None]) -> Callable[[World], None]:
-    """Compiled form of `entry`; the first call ever compiles for a while and says so in the log."""
+def compiled(entry: Callable[[Code], None]) -> Callable[[Code], None]:
+    """Compiled form of `entry`, to be called with an array of one record.
+
+    The first call ever on a machine compiles for a while and says so in the log.
+    """
     import numba  # noqa: PLC0415 (start-up time)
     from numba.core import event  # noqa: PLC0415
 
@@ -75,27 +131,27 @@ def compiled(entry: Callable[[World], None]) -> Callable[[World], None]:
             pass
 
     said: list[bool] = []
-    for function, inline in _INLINE.items():
-        _machine_code[function] = numba.njit(function, inline=inline, **_OPTIONS)
+    machine: dict[Code, Code] = {function: _record_getter(*parts) for function, parts in _ACCESSORS.items()}
+    machine |= {function: numba.njit(function, inline=inline, **_OPTIONS) for function, inline in _INLINE.items()}
     for module in _modules():
         for name, value in list(vars(module).items()):
-            if isinstance(value, FunctionType) and value in _machine_code:
-                setattr(module, name, _machine_code[value])
-    dispatcher = numba.njit(_entry_point(_machine_code[entry], _fingerprint()), cache=True, nogil=True)
+            if isinstance(value, FunctionType) and value in machine:
+                setattr(module, name, machine[value])
+    globals()["_start"] = machine[entry]
+    dispatcher = numba.njit(_entry_point(_fingerprint()), cache=True, nogil=True)
 
-    def call(world: World) -> None:
+    def call(world: Code) -> None:
         with event.install_listener("numba:compile", Announcement()):
             dispatcher(world)
 
     return call
 
 
-def _entry_point(code: Callable[[World], None], fingerprint: int) -> Callable[[World], None]:
+def _entry_point(fingerprint: int) -> Callable[[Code], None]:
     """The one function that is cached on disk; `fingerprint` is part of its cache key."""
-    globals()["_start"] = code
 
-    def run(world: World) -> None:
+    def run(world: Code) -> None:
         if fingerprint:
-            _start(world)  # type: ignore[name-defined]  # noqa: F821
+            _start(world[0])  # type: ignore[name-defined]  # noqa: F821
 
     return run

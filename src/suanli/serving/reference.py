@@ -290,7 +290,7 @@ class Rank:
         if tokens == 0:
             return 0.0
         requests = len(batch.chunks) + len(batch.decodes)
-        return step_seconds(pool.table, pool.base_s, tokens, requests, 0.5 * batch.pairs_twice, batch.kv_tokens)
+        return step_seconds(pool.table, float(pool.base_s[tokens]), requests, 0.5 * batch.pairs_twice, batch.kv_tokens)
 
     def finish(self, start: float, end: float) -> tuple[list[Job], list[Job]]:
         """Let the planned step take effect at `end` [s]; returns the requests that are done and those handed over."""
@@ -343,7 +343,7 @@ class Rank:
             self.meter.stalled(end - start)
             return
         sums = (len(batch.chunks) + len(batch.decodes), 0.5 * batch.pairs_twice, batch.kv_tokens)
-        joules = step_joules(pool.table, pool.base_j, end - start, (prefill, decode), sums)
+        joules = step_joules(pool.table, float(pool.base_j[prefill + decode]), end - start, (prefill, decode), sums)
         for job, chunk in batch.chunks:
             self.meter.charge(job, joules[0] * (chunk / prefill))
         if batch.decodes:
