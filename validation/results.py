@@ -121,14 +121,15 @@ def bars_section(material: Material) -> list[str]:
     for one in GROUPS:
         for metric, name in SHOWN.items():
             pairs = [pair for pair in material.pairs(metric) if material.group(pair) == one.name]
+            shown = name
             if metric == TTFT and one.name.startswith("InferenceX DeepSeek-R1, NVIDIA"):
                 pairs = [pair for pair in pairs if easy_first_token(material.cases[pair.config_id])]
-                name = f"{name}, up to 64 users, no attention-DP"
+                shown = f"{name}, up to 64 users, no attention-DP"
             if not pairs:
                 continue
-            shipped, left = score(pairs), score(material.left(pairs, "sweep"))
+            fitted, left = score(pairs), score(material.left(pairs, "sweep"))
             bar = one.limits.get(metric)
-            rows.append([one.name, name, _bar(bar), cell(shipped), cell(left), _met(left, bar)])
+            rows.append([one.name, shown, _bar(bar), cell(fitted), cell(left), _met(left, bar)])
     rows += _unseen_rows(material)
     return [*lines, *table(head, rows)]
 
@@ -209,22 +210,22 @@ def interval_section(material: Material) -> list[str]:
     lines = [
         "## Intervals",
         "",
-        f"Share of measured values inside the stated 80 % interval around the left-out prediction (aim {INSIDE[0]:.0%} to {INSIDE[1]:.0%}).",
+        "Share of measured values inside the stated 80 % interval around the left-out prediction "
+        f"(aim {INSIDE[0]:.0%} to {INSIDE[1]:.0%}).",
         "Rows of MLPerf server and interactive runs are not counted: their load sits at a latency limit.",
         "",
     ]
     rows = []
     everything: list[Pair] = []
     classes: dict[str, list[Pair]] = {}
-    for metric in SHOWN:
+    for metric, title in SHOWN.items():
         for pair in material.pairs(metric):
             if material.group(pair) in ("refused", "MLPerf server and interactive"):
                 continue
             case = material.cases[pair.config_id]
-            for kind, name in (("sweep", evidence_of(case)),):
-                found = material.left([pair], kind)
-                everything += found
-                classes.setdefault(f"{name}, {SHOWN[metric]}", []).extend(found)
+            found = material.left([pair], "sweep")
+            everything += found
+            classes.setdefault(f"{evidence_of(case)}, {title}", []).extend(found)
     for name, pairs in sorted(classes.items()):
         one = score(pairs)
         rows.append([name, str(one.predicted), f"{(one.interval_coverage or 0.0):.0%}"])
@@ -240,7 +241,8 @@ def peer_section(material: Material) -> list[str]:
     lines = [
         "## AISimulate 0.13 on the same rows",
         "",
-        "Rows that the peer predicted, one variant, not fitted; its kernel data are of 2026 engines, its authors test against",
+        "Rows that the peer predicted, one variant, not fitted; its kernel data are of 2026 engines,",
+        "its authors test against",
         "InferenceX rows. Ours is the prediction with the sweep left out. Factor errors, as above.",
         "",
     ]
@@ -260,7 +262,8 @@ def peer_section(material: Material) -> list[str]:
     lines += table(["rows", "metric", "AISimulate", "suanli, sweep left out"], rows)
     return [
         *lines,
-        f"Coverage of all scorable rows: AISimulate {share:.0%} (a sample was run), suanli {material.found.coverage:.0%}.",
+        f"Coverage of all scorable rows: AISimulate {share:.0%} (a sample was run), "
+        f"suanli {material.found.coverage:.0%}.",
         "",
     ]
 
@@ -293,7 +296,8 @@ def summary(material: Material, seconds: float) -> list[str]:
     mean, high, choices = regret(material)
     per_row = seconds / max(found.scorable, 1)
     return [
-        f"- {len(found.rows)} rows in the file, {found.scorable} scorable; {found.coverage:.0%} of these predicted (bar {COVERAGE:.0%}).",
+        f"- {len(found.rows)} rows in the file, {found.scorable} scorable; "
+        f"{found.coverage:.0%} of these predicted (bar {COVERAGE:.0%}).",
         f"- {seconds:.0f} s for the whole file in one process, {per_row * 1e3:.0f} ms per row (bar 50 ms).",
         f"- Choosing among measured alternatives by left-out predictions: {mean:.1%} mean and {high:.1%} p90 loss over"
         f" {choices} choices (bar {REGRET:.1%} mean).",

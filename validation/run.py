@@ -72,9 +72,9 @@ def main(arguments: list[str] | None = None) -> int:
     page = [
         "# Measured against predicted",
         "",
-        "Written by `python -m validation.run`. Error is max(predicted / measured, measured / predicted) - 1, so half counts",
-        "like double. Measurements: 2,079 public serving configurations (sources and corrections are described with the",
-        "file, which is not part of this repository). Engine profiles are fitted by `python -m validation.fit`; what counts",
+        "Written by `python -m validation.run`. Error is max(predicted / measured, measured / predicted) - 1, so half",
+        "counts like double. Measurements: 2,079 public serving configurations (the file is not part of this",
+        "repository). Engine profiles are fitted by `python -m validation.fit`; what counts",
         "is the column with whole sweeps left out of the fit.",
         "",
         *summary(material, seconds),

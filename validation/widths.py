@@ -86,7 +86,6 @@ def write_intervals(rows: Sequence[Prepared], table: Table, path: Path = FILE) -
         for kind, factor in kinds.items():
             count = len(found.get((name, kind), []))
             note = f"{count} left-out residuals" if count >= LEAST else "too few residuals of its own; of all classes"
-            lines.append(
-                f"    {kind}: {{value: {factor}, unit: count, kind: derived, source: suanli-serving-fit, note: '{note}'}}"
-            )
+            facts = f"value: {factor}, unit: count, kind: derived, source: suanli-serving-fit, note: '{note}'"
+            lines.append(f"    {kind}: {{{facts}}}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

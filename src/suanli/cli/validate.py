@@ -64,7 +64,7 @@ def validate(
 
 
 def _show(found: Validation, by: By | None, output: Format) -> None:
-    grouping: Grouping | None = by.value if by is not None else None  # type: ignore[assignment]
+    grouping: Grouping | None = by.value if by is not None else None
     if output is Format.json:
         typer.echo(json.dumps(found.to_dict(grouping)))
         return

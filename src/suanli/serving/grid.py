@@ -25,7 +25,8 @@ class Traffic:
     """Requests of n deployments as a step sees them, arrays (n,).
 
     prompt : new prompt tokens per request. kv : mean cached tokens of a decoding request. pairs : query-key pairs per
-    prompt token. kv_cv : coefficient of variation of the cached lengths. query : tokens that a decoding request brings into a step (more than 1 with speculation).
+    prompt token. kv_cv : coefficient of variation of the cached lengths. query : tokens that a decoding request brings
+    into a step (more than 1 with speculation).
     """
 
     prompt: Array
@@ -80,7 +81,8 @@ def _busiest(model: StepModel, traffic: Traffic, load: StepLoad, batch: Array, b
     place = model.placements
     lanes = place.dp * place.pp
     prompt, kv, pairs, query = (x[:, None] for x in (traffic.prompt, traffic.kv, traffic.pairs, traffic.query))
-    tokens = np.maximum(load.prefill_tokens / lanes, np.minimum(load.prefill_tokens, np.minimum(prompt, budget / lanes)))
+    busiest = np.minimum(load.prefill_tokens, np.minimum(prompt, budget / lanes))
+    tokens = np.maximum(load.prefill_tokens / lanes, busiest)
     requests = np.maximum(batch / lanes, np.minimum(batch, 1.0))
     longest = 1.0 + traffic.kv_cv[:, None] * np.sqrt(2.0 * np.log(place.dp) / np.maximum(requests, 1.0))
     return StepLoad(tokens, tokens * pairs, tokens / np.maximum(prompt, 1.0), requests * query, requests * kv * longest)

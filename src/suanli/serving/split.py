@@ -7,17 +7,22 @@ sees the first token when the request has room on its decode worker.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from suanli.serving.loop import Instance, Served, _pop, _push, _time_of
+from suanli.serving.loop import Instance, Served, pop, push, time_of
 
 Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+NEVER = 1e300
+END_PREFILL, TAKE, END, JOIN = range(1, 5)  # kinds of events
 
 
 @dataclass(frozen=True)
@@ -31,117 +36,232 @@ class SplitPools:
     transfer_s: float
 
 
+class Problem(NamedTuple):
+    """Input of the compiled loop: tables of both pools, lengths of the requests [token]."""
+
+    fill_seconds: Array
+    fill_tokens: Array
+    fill_batch: Array
+    budget: float
+    seconds: Array
+    tokens: Array
+    batch: Array
+    limit: int
+    gain: float
+    frontend_s: float
+    path_s: float
+    transfer_s: float
+    inputs: Array
+    outputs: Array
+
+
+class State(NamedTuple):
+    """What the compiled loop changes.
+
+    free, begin, end : of each prefill worker, when its step ends and which requests [begin, end) are in it.
+    order, arrive : requests in order of arrival at the decode pool, and when. heaps : (decode step at which it ends,
+    request) of each decode worker; running, step : its requests and decode steps, clock : its time at that step.
+    """
+
+    sent: Array
+    ready: Array
+    first: Array
+    done: Array
+    free: Array
+    begin: Integers
+    end: Integers
+    order: Integers
+    arrive: Array
+    heaps: Integers
+    running: Integers
+    step: Integers
+    clock: Array
+    counts: Integers  # see KNOWN ... ENDED
+    now: Array  # the time, when the front end is free [s]
+
+
+# Entries of State.counts: requests sent, begun by a prefill worker, arrived at the decode pool, joined, ended.
+KNOWN, TAKEN, FILLED, JOINED, ENDED = range(5)
+
+
 def run_split(pools: SplitPools, inputs: Array, outputs: Array, users: int) -> Served:
     """Serve requests in order from `users` that each wait for their answer."""
-    count = len(inputs)
-    sent, first, done = np.zeros(count), np.zeros(count), np.zeros(count)
+    count, fillers, workers = len(inputs), pools.prefill_workers, pools.decode_workers
     fill, gen = pools.prefill, pools.decode
-    _compiled()(
-        (fill.seconds, fill.tokens, fill.batch, fill.budget, pools.prefill_workers, fill.frontend_s, fill.path_s),
-        (gen.seconds, gen.tokens, gen.batch, max(int(gen.limit), 1), pools.decode_workers, gen.gain),
+    limit = max(int(gen.limit), 1)
+    problem = Problem(
+        fill.seconds,
+        fill.tokens,
+        fill.batch,
+        float(fill.budget),
+        gen.seconds,
+        gen.tokens,
+        gen.batch,
+        limit,
+        float(gen.gain),
+        float(fill.frontend_s),
+        float(fill.path_s),
+        float(pools.transfer_s),
         np.asarray(inputs, dtype=np.float64),
         np.asarray(outputs, dtype=np.float64),
-        (sent, first, done),
-        min(users, count),
-        pools.transfer_s,
     )
-    return Served(sent, first, done, outputs)
+    state = State(
+        np.zeros(count),
+        np.zeros(count),
+        np.zeros(count),
+        np.zeros(count),
+        np.zeros(fillers),
+        np.zeros(fillers, np.int64),
+        np.zeros(fillers, np.int64),
+        np.zeros(count, np.int64),
+        np.zeros(count),
+        np.zeros((workers, limit + 1, 2), np.int64),
+        np.zeros(workers, np.int64),
+        np.zeros(workers, np.int64),
+        np.zeros(workers),
+        np.zeros(5, np.int64),
+        np.zeros(2),
+    )
+    compiled_run()(problem, state, min(users, count))
+    return Served(state.sent, state.first, state.done, outputs)
 
 
 @lru_cache(maxsize=1)
-def _compiled() -> Callable[..., None]:
+def compiled_run() -> Callable[[Problem, State, int], None]:
+    """The loop as machine code; compiled by the first run on a machine, read from disk by later ones."""
     import numba  # noqa: PLC0415 (start-up time)
 
-    module: dict[str, Any] = globals()
-    for name in ("_time_of", "_push", "_pop"):
-        if not hasattr(module[name], "py_func"):
-            module[name] = numba.njit(cache=True)(module[name])
-    code: Callable[..., None] = numba.njit(cache=True)(_run)
+    shared = (time_of, push, pop)
+    own = (send, step_time, next_prefill, next_end, next_join, end_prefill, take_prompts, end_requests, join)
+    module = globals()
+    for part in (*shared, *own):
+        plain = getattr(part, "py_func", part)
+        module[plain.__name__] = numba.njit(cache=True)(plain)
+    code: Callable[[Problem, State, int], None] = numba.njit(cache=True)(run)
     return code
 
 
-def _run(fill, gen, inputs, outputs, times, users, transfer_s) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001, C901, PLR0912, PLR0915 (one compiled loop)
-    """Fill the times (sent, first, done) of every request."""
-    fill_s, fill_tokens, fill_batch, budget, fillers, frontend_s, path_s = fill
-    gen_s, gen_tokens, gen_batch, limit, workers, gain = gen
-    sent, first, done = times
-    count = len(inputs)
-    never = 1e300
-    ready = np.zeros(count)
-    front, now = 0.0, 0.0
+def send(p: Problem, s: State, i: int, now: float) -> None:
+    """A request leaves its client: serial front end, then the way to the prefill pool."""
+    s.now[1] = max(s.now[1], now) + p.frontend_s
+    s.ready[i] = s.now[1] + p.path_s
+
+
+def step_time(p: Problem, s: State, worker: int) -> float:
+    """Time of a decode step of a worker [s]."""
+    return time_of(p.seconds, p.tokens, p.batch, 0.0, s.running[worker])
+
+
+def next_prefill(s: State) -> tuple[float, int, int]:
+    """(time, kind, worker) of the next event of the prefill pool."""
+    when, kind, which = NEVER, 0, 0
+    for worker in range(len(s.free)):
+        if s.end[worker] > s.begin[worker]:
+            if s.free[worker] < when:
+                when, kind, which = s.free[worker], END_PREFILL, worker
+        elif s.counts[TAKEN] < s.counts[KNOWN]:
+            at = max(s.now[0], s.ready[s.counts[TAKEN]])
+            if at < when:
+                when, kind, which = at, TAKE, worker
+    return when, kind, which
+
+
+def next_end(p: Problem, s: State) -> tuple[float, int]:
+    """(time, worker) of the next end of a request."""
+    when, which = NEVER, 0
+    for worker in range(len(s.running)):
+        if s.running[worker] > 0:
+            at = s.clock[worker] + (s.heaps[worker, 0, 0] - s.step[worker]) * step_time(p, s, worker)
+            if at < when:
+                when, which = at, worker
+    return when, which
+
+
+def next_join(p: Problem, s: State) -> tuple[float, int]:
+    """(time, worker) at which the next arrived request joins the emptiest decode worker."""
+    worker = int(np.argmin(s.running))
+    if s.counts[JOINED] < s.counts[FILLED] and s.running[worker] < p.limit:
+        return max(s.now[0], s.arrive[s.counts[JOINED]]), worker
+    return NEVER, worker
+
+
+def end_prefill(p: Problem, s: State, worker: int) -> None:
+    """The caches of a finished prefill step set out."""
+    for i in range(s.begin[worker], s.end[worker]):
+        s.order[s.counts[FILLED]] = i
+        s.arrive[s.counts[FILLED]] = s.now[0] + p.transfer_s
+        s.counts[FILLED] += 1
+    s.begin[worker] = s.end[worker]
+
+
+def take_prompts(p: Problem, s: State, worker: int) -> None:
+    """A prefill worker takes what waits, at least one prompt; one longer than the budget takes several steps."""
+    s.begin[worker] = s.counts[TAKEN]
+    chosen, seconds = p.inputs[s.counts[TAKEN]], 0.0
+    s.counts[TAKEN] += 1
+    while s.counts[TAKEN] < s.counts[KNOWN] and s.ready[s.counts[TAKEN]] <= s.now[0]:
+        if chosen + p.inputs[s.counts[TAKEN]] > p.budget:
+            break
+        chosen += p.inputs[s.counts[TAKEN]]
+        s.counts[TAKEN] += 1
+    while chosen > 0.0:
+        piece = min(chosen, p.budget)
+        seconds += time_of(p.fill_seconds, p.fill_tokens, p.fill_batch, piece, 0.0)
+        chosen -= piece
+    s.end[worker], s.free[worker] = s.counts[TAKEN], s.now[0] + seconds
+
+
+def end_requests(p: Problem, s: State, worker: int) -> None:
+    """Requests of a decode worker whose last token came; their users send the next ones."""
+    s.step[worker], s.clock[worker] = s.heaps[worker, 0, 0], s.now[0]
+    while s.running[worker] > 0 and s.heaps[worker, 0, 0] <= s.step[worker]:
+        i = pop(s.heaps[worker], s.running[worker])
+        s.running[worker] -= 1
+        s.done[i] = s.now[0]
+        s.counts[ENDED] += 1
+        if s.counts[KNOWN] < len(p.inputs):
+            s.sent[s.counts[KNOWN]] = s.now[0]
+            send(p, s, s.counts[KNOWN], s.now[0])
+            s.counts[KNOWN] += 1
+
+
+def join(p: Problem, s: State, worker: int) -> None:
+    """A request joins a decode worker between two steps."""
+    i = s.order[s.counts[JOINED]]
+    s.counts[JOINED] += 1
+    if s.running[worker] == 0:
+        s.clock[worker] = s.now[0]
+    else:
+        each = step_time(p, s, worker)
+        steps = math.ceil((s.now[0] - s.clock[worker]) / each)
+        steps = min(steps, s.heaps[worker, 0, 0] - s.step[worker])
+        s.clock[worker] += steps * each
+        s.step[worker] += steps
+    s.first[i] = s.now[0]
+    steps = max(math.ceil((p.outputs[i] - 1.0) / p.gain), 1)
+    push(s.heaps[worker], s.running[worker], s.step[worker] + steps, i)
+    s.running[worker] += 1
+
+
+def run(p: Problem, s: State, users: int) -> None:
+    """Serve all requests; `users` of them are sent at the start, the others as earlier ones end."""
+    s.counts[KNOWN] = users
     for i in range(users):
-        front += frontend_s
-        ready[i] = front + path_s
-    known, taken = users, 0
-    # A prefill worker has the requests [begin, end) in its step, which ends at `free`.
-    free, begin, end = np.zeros(fillers), np.zeros(fillers, np.int64), np.zeros(fillers, np.int64)
-    order, arrive = np.zeros(count, np.int64), np.zeros(count)  # in order of arrival at the decode pool
-    filled, joined = 0, 0
-    heaps = np.zeros((workers, limit + 1, 2), np.int64)
-    running, step, clock = np.zeros(workers, np.int64), np.zeros(workers, np.int64), np.zeros(workers)
-    ended = 0
-    while ended < count:
-        when, kind, which = never, 0, 0
-        for p in range(fillers):
-            if end[p] > begin[p]:
-                if free[p] < when:
-                    when, kind, which = free[p], 1, p
-            elif taken < known:
-                at = max(now, ready[taken])
-                if at < when:
-                    when, kind, which = at, 2, p
-        emptiest = 0
-        for d in range(workers):
-            if running[d] < running[emptiest]:
-                emptiest = d
-            if running[d] > 0:
-                each = _time_of(gen_s, gen_tokens, gen_batch, 0.0, running[d])
-                at = clock[d] + (heaps[d, 0, 0] - step[d]) * each
-                if at < when:
-                    when, kind, which = at, 3, d
-        if joined < filled and running[emptiest] < limit:
-            at = max(now, arrive[joined])
-            if at <= when:
-                when, kind, which = at, 4, emptiest
-        now = max(now, when)
-        if kind == 1:  # a prefill step ends
-            for i in range(begin[which], end[which]):
-                order[filled], arrive[filled] = i, now + transfer_s
-                filled += 1
-            begin[which] = end[which]
-        elif kind == 2:  # a prefill worker takes what waits, at least one prompt, cut into pieces of the budget
-            begin[which], chosen, seconds = taken, inputs[taken], 0.0
-            taken += 1
-            while taken < known and ready[taken] <= now and chosen + inputs[taken] <= budget:
-                chosen += inputs[taken]
-                taken += 1
-            while chosen > 0.0:
-                piece = min(chosen, budget)
-                seconds += _time_of(fill_s, fill_tokens, fill_batch, piece, 0.0)
-                chosen -= piece
-            end[which], free[which] = taken, now + seconds
-        elif kind == 3:  # requests end on a decode worker
-            step[which], clock[which] = heaps[which, 0, 0], now
-            while running[which] > 0 and heaps[which, 0, 0] <= step[which]:
-                i = _pop(heaps[which], running[which])
-                running[which] -= 1
-                done[i] = now
-                ended += 1
-                if known < count:
-                    sent[known] = now
-                    front = max(front, now) + frontend_s
-                    ready[known] = front + path_s
-                    known += 1
-        else:  # a request joins a decode worker
-            i = order[joined]
-            joined += 1
-            if running[which] == 0:
-                clock[which] = now
-            else:
-                each = _time_of(gen_s, gen_tokens, gen_batch, 0.0, running[which])
-                jump = min(int(np.ceil((now - clock[which]) / each)), heaps[which, 0, 0] - step[which])
-                clock[which] += jump * each
-                step[which] += jump
-            first[i] = now
-            _push(heaps[which], running[which], step[which] + max(int(np.ceil((outputs[i] - 1.0) / gain)), 1), i)
-            running[which] += 1
+        send(p, s, i, 0.0)
+    while s.counts[ENDED] < len(p.inputs):
+        when, kind, which = next_prefill(s)
+        ends, worker = next_end(p, s)
+        if ends < when:
+            when, kind, which = ends, END, worker
+        joins, worker = next_join(p, s)
+        if joins <= when:
+            when, kind, which = joins, JOIN, worker
+        s.now[0] = max(s.now[0], when)
+        if kind == END_PREFILL:
+            end_prefill(p, s, which)
+        elif kind == TAKE:
+            take_prompts(p, s, which)
+        elif kind == END:
+            end_requests(p, s, which)
+        else:
+            join(p, s, which)

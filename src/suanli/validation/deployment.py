@@ -28,6 +28,7 @@ from suanli.workload.fields import ModelError
 from suanli.workload.from_config import graph_from_config
 from suanli.workload.ops import Attention, ModelGraph
 
+Sized = list[tuple[str, tuple[int, int, int, int], float | None, int]]  # role, placement, workers, chips of one
 
 BRANCH = re.compile(r"\bbranch\b")  # in the notes of a row: a build that is not a release
 
@@ -315,14 +316,14 @@ def _split_pools(row: Row, graph: ModelGraph, hardware: Hardware) -> tuple[tuple
         pools.append((role, place, workers, int(width) * stages))
     pools = _missing_workers(row, pools)
     return tuple(
-        Pool(role, across_systems(hardware, size), place, workers) for role, place, workers, size in pools
+        Pool(role, across_systems(hardware, size), place, float(workers or 0.0)) for role, place, workers, size in pools
     ), notes
 
 
-def _missing_workers(row: Row, pools: list) -> list:
+def _missing_workers(row: Row, pools: Sized) -> Sized:
     """Fill in the number of workers of one pool from the chips of the deployment."""
     chips = row.number("chips")
-    known = sum(workers * size for _, _, workers, size in pools if workers)
+    known = sum((workers or 0.0) * size for _, _, workers, size in pools)
     missing = [entry for entry in pools if not entry[2]]
     if not missing:
         return pools

@@ -32,7 +32,7 @@ def predict_row(prepared: Prepared, engine: Engine, rounds: int = ROUNDS) -> dic
         return _split(prepared, engine, rounds)
     table = prepared.tables[0]
     if table.pool.role == "prefill":
-        return _prefill_only(case, table, engine)
+        return _prefill_only(table, engine)
     if table.pool.role == "decode":
         return _decode_only(case, table, engine)
     if case.load in ("mlperf_offline", "all_at_once") and not case.row.number("prompts"):
@@ -115,9 +115,7 @@ def _metrics(case: Case, table: PoolTable, served: Served, *, quick: bool) -> di
         found["tpot_p50_ms"] = float(np.median(served.tpot)) * MS
         found["tpot_mean_ms"] = float(served.tpot.mean()) * MS
     if not quick:
-        found["total_tok_s_per_chip"] = rate * (
-            1.0 + case.lengths.input_tokens / max(case.lengths.output_tokens, 1.0)
-        )
+        found["total_tok_s_per_chip"] = rate * (1.0 + case.lengths.input_tokens / max(case.lengths.output_tokens, 1.0))
         found["ttft_p99_ms"] = float(np.percentile(ttft, 99))
         found["e2e_mean_ms"] = float((served.done - served.sent).mean()) * MS
         found["e2e_batch_ms"] = seconds * MS
@@ -188,7 +186,7 @@ def _queue_full(case: Case, table: PoolTable, engine: Engine) -> dict[str, float
     }
 
 
-def _prefill_only(case: Case, table: PoolTable, engine: Engine) -> dict[str, float]:
+def _prefill_only(table: PoolTable, engine: Engine) -> dict[str, float]:
     seconds = table.grid.seconds(engine)
     size = table.pool.place[0] * table.pool.place[1] * table.pool.place[2]
     rate = table.budget / step_at(table, seconds, table.budget, 0.0) / size

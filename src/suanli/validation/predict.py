@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from suanli.mapping.memory import memory_fit
 from suanli.mapping.placement import Placements
 from suanli.mapping.step import StepModel
 from suanli.serving.grid import Drafter, StepGrid, Traffic, step_grids
-from suanli.validation.deployment import Case, Pool, RefusalError
+from suanli.validation.deployment import Case, Pool
 
 Array = NDArray[np.float64]
 
@@ -64,7 +64,8 @@ def _key(case: Case, pool: Pool) -> tuple[object, ...]:
     """What the placements of one step model share."""
     precision = tuple(sorted((role, fmt) for role, fmt in case.precision.roles.items()))
     hardware = (pool.hardware.system, pool.hardware.chip, len(pool.hardware.network.levels), pool.hardware.network.size)
-    return (case.graph.id, hardware, precision, case.precision.kv, case.engine.id, case.engine.expert_skew.si, case.drafts)
+    skew = case.engine.expert_skew.si
+    return (case.graph.id, hardware, precision, case.precision.kv, case.engine.id, skew, case.drafts)
 
 
 def neutral(engine: Engine) -> Engine:
@@ -98,7 +99,8 @@ def _tables(cases: Sequence[Case], pools: Sequence[Pool]) -> tuple[list[PoolTabl
     reasons = []
     for i, (one, table) in enumerate(zip(cases, pools, strict=True)):
         short = limits[i] < 1.0
-        found.append(None if short else PoolTable(table, grids[i], float(limits[i]), float(budget[i]), float(fits.kv_per_token[i])))
+        made = PoolTable(table, grids[i], float(limits[i]), float(budget[i]), float(fits.kv_per_token[i]))
+        found.append(None if short else made)
         reasons.append(_memory_reason(one, table, limits[i]) if short else "")
     return found, reasons
 
@@ -121,7 +123,8 @@ def _traffic(cases: Sequence[Case]) -> Traffic:
         progress = (lengths.output_tokens * (1.0 + lengths.output_cv**2)) ** 2 / 12.0
         cvs.append(np.sqrt((lengths.input_tokens * lengths.input_cv) ** 2 + progress) / max(kv[-1], 1.0))
     prompt = np.array([case.lengths.input_tokens for case in cases])
-    return Traffic(prompt, np.array(kv), np.array(pairs), np.array(cvs), np.array([1.0 + case.drafts for case in cases]))
+    query = np.array([1.0 + case.drafts for case in cases])
+    return Traffic(prompt, np.array(kv), np.array(pairs), np.array(cvs), query)
 
 
 def _limit(case: Case, pool: Pool, index: int, place: Placements, traffic: Traffic) -> float:
@@ -143,23 +146,5 @@ def _top(case: Case, pool: Pool, limit: float) -> float:
 
 def _memory_reason(case: Case, pool: Pool, limit: float) -> str:
     chips = pool.place[0] * pool.place[1] * pool.place[2]
-    return f"does not fit: {case.precision.label} weights and one request on {chips} chips of {case.chip.id} ({limit:.2f} requests)"
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Predicted metrics of one row, by column of the file."""
-
-    case: Case
-    metrics: Mapping[str, float]
-
-
-def require(condition: bool, reason: str) -> None:
-    """Raise RefusalError with a reason unless the condition holds."""
-    if not condition:
-        raise RefusalError(reason)
-
-
-def by_id(predictions: Iterable[Prediction]) -> dict[str, Prediction]:
-    """Predictions by config_id."""
-    return {one.case.row.id: one for one in predictions}
+    what = f"{case.precision.label} weights and one request on {chips} chips of {case.chip.id}"
+    return f"does not fit: {what} ({limit:.2f} requests)"
