@@ -26,12 +26,12 @@ BARS = 24  # characters of the widest bar
 
 # Headline -> label, in the order of the table; what a tenant does not know is left out.
 HEADLINES: Mapping[str, str] = {
-    "usd_per_mtok": "$ per million tokens",
-    "usd_per_mtok_uncached_input": "$ per million input tokens",
-    "usd_per_mtok_output": "$ per million output tokens",
-    "usd_per_request": "$ per request",
-    "usd_per_chip_hour": "$ per chip-hour",
-    "usd_per_useful_hour": "$ per useful hour, all chips",
+    "usd_per_mtok": "USD per million tokens",
+    "usd_per_mtok_uncached_input": "USD per million input tokens",
+    "usd_per_mtok_output": "USD per million output tokens",
+    "usd_per_request": "USD per request",
+    "usd_per_chip_hour": "USD per chip-hour",
+    "usd_per_useful_hour": "USD per useful hour, all chips",
     "capex_musd": "capex, MUSD",
     "tokens_per_grid_joule": "tokens per joule from the grid",
     "tokens_per_s_per_mw": "tokens/s per MW from the grid",

@@ -186,11 +186,11 @@ def _machine_changes(before: PlanFile, after: PlanFile, system: str) -> Iterator
         return
     one, money = _best(before)
     tokens = before.served(one) * before.tokens * SECONDS_PER_HOUR / TOKENS_PER_MTOK
-    for key in sorted({*old[1], *new[1]}):
-        first, second = old[1].get(key), new[1].get(key)
-        if first == second or (first is not None and second is not None and abs(first - second) < SAME * abs(first)):
+    for name, keys in _groups(old[1], new[1]):
+        first, second = ({key: side[key] for key in keys if key in side} for side in (old[1], new[1]))
+        if _same(first, second):
             continue
-        changed = {name: value for name, value in {**old[1], key: second}.items() if value is not None}
+        changed = {key: value for key, value in old[1].items() if key not in keys} | second
         effect = sum(
             (priced(old[0] | {"values": {}}, changed, pool["power_load"]) - _price(before, pool))
             * pool["chips"]
@@ -198,8 +198,25 @@ def _machine_changes(before: PlanFile, after: PlanFile, system: str) -> Iterator
             for pool in money["pools"]
             if pool["system"] == system
         )
-        own = key.startswith((CAPEX_LINE, "system."))
-        yield Change(f"{system}: {key}" if own else key, first, second, effect)
+        own = name.startswith((CAPEX_LINE.removesuffix("."), "system."))
+        yield Change(f"{system}: {name}" if own else name, sum(first.values()), sum(second.values()), effect)
+
+
+def _groups(before: Mapping[str, float], after: Mapping[str, float]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Inputs that are compared together: each alone, but capex as a whole where two bills have different lines."""
+    lines = [tuple(sorted(key for key in side if key.startswith(CAPEX_LINE))) for side in (before, after)]
+    whole = lines[0] != lines[1]
+    if whole:
+        yield "capex", tuple(dict.fromkeys((*lines[0], *lines[1])))
+    for key in sorted({*before, *after}):
+        if not (whole and key.startswith(CAPEX_LINE)):
+            yield key, (key,)
+
+
+def _same(first: Mapping[str, float], second: Mapping[str, float]) -> bool:
+    return first.keys() == second.keys() and all(
+        abs(value - second[key]) <= SAME * abs(value) for key, value in first.items()
+    )
 
 
 def _price(plan: PlanFile, pool: Mapping[str, Any]) -> float:
