@@ -3,7 +3,8 @@
 python -m validation.fit --data FILE [--left-out quick|full] writes
 - src/suanli/catalog/data/engines/fits/*.yaml, the profiles fitted on all rows;
 - with --left-out also validation/left_out.csv (predictions of rows by fits that did not see their sweep, their chip
-  family, their model; quick: one fold of sweeps, and unfitted values where the family is left out) and src/suanli/catalog/data/intervals/intervals.yaml (80 % widths from the left-out residuals).
+  family, their model; quick: one fold of sweeps, and unfitted values where the family is left out)
+  and src/suanli/catalog/data/intervals/intervals.yaml (80 % widths from the left-out residuals).
 """
 
 from __future__ import annotations

@@ -196,7 +196,8 @@ class Solution:
 
 def solve(rows: Sequence[Prepared], start: Values, width: float) -> Solution:
     """Both stages in turn, and the residuals in the end."""
-    values, spreads = dict(start), {}
+    values = dict(start)
+    spreads: Values = {}
     for names, metrics in STAGES:
         found = _solve_stage(rows, values, width, names, metrics)
         values |= found.values

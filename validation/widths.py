@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ def residuals(rows: Sequence[Prepared], table: Table) -> dict[tuple[str, str], l
             predictions = table.get((one.case.row.id, metric), {})
             if kind not in KINDS or METRICS[metric] == "energy":
                 continue
-            for split, name in (("sweep", evidence_of(one.case)), ("family", unseen(one))):
+            for split, name in (("sweep", evidence_of(replace(one.case, profiled=True))), ("family", unseen(one))):
                 if split in predictions:
                     found.setdefault((name, kind), []).append(abs(float(np.log(predictions[split] / measured))))
     return found
@@ -77,7 +78,8 @@ def write_intervals(rows: Sequence[Prepared], table: Table, path: Path = FILE) -
         "schema_version: 1",
         "# Written by python -m validation.fit --left-out. 80 % intervals as factors: the measured value lies between",
         "# prediction / factor and prediction x factor. From rows whose whole sweep (measured_operators,",
-        "# fitted_serving) or whole chip family (pooled, datasheet) was left out of the fit. ttft_loaded: more than 64",
+        "# fitted_serving) or whole chip family (pooled, datasheet) was left out of the fit; with --left-out quick",
+        "# one fold of sweeps, and for families the unfitted values of the engines. ttft_loaded: more than 64",
         "# users, attention data parallelism or separate pools.",
         "classes:",
     ]
