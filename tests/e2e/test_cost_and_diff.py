@@ -208,3 +208,15 @@ def test_a_machine_study_in_words_and_what_it_does_not_take(run, folder):
     assert done.code == 2
     assert "economics: missing" in done.err
     assert "machine.chips" in done.err
+
+
+def test_a_negative_price_in_an_overlay_is_named(run, folder):
+    text = (
+        "schema_version: 1\nprices:\n- id: nvidia-h100-sxm-rent-3y-2026-07\n  subject: nvidia-h100-sxm\n  what: rent\n"
+        "  term: 3y\n  edition: 2026-07\n  seller: me\n"
+        "  price: {value: -1.78, unit: USD/chip/h, kind: vendor, source: prices-aiinfra}\n"
+    )
+    (folder / "prices.yaml").write_text(text, encoding="utf-8")
+    done = run("plan", "study.yaml", "--economics", "rented-3y-2026", "--overlay", "prices.yaml")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "-1.78 USD/chip/h given, accepted: at least 0" in done.err

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +58,9 @@ def _given(study: Study, catalog: Catalog) -> tuple[Price, ...]:
 
 def market_of(study: Study, catalog: Catalog) -> Market:
     """Ways of paying and prices of a study. Raises EconomicsError with every problem."""
+    problems = list(_negative(catalog))
+    if problems:
+        raise EconomicsError(*problems)
     edition = study.edition
     grid = _grid(study.grid, catalog) if study.grid else None
     profile = _dated(profile_of_study(_at(study.economics, edition), grid), edition)
@@ -84,6 +87,21 @@ def owner_of(market: Market) -> EconomicsProfile | None:
         return _dated(load_profile(str(_named(OWNER, market.edition))), market.edition)
     except EconomicsError:
         return None
+
+
+def _negative(catalog: Catalog) -> Iterator[str]:
+    """Return a line for each price below zero, such as an overlay can bring."""
+    sold = [(f"prices.{one.id}", one.price) for one in catalog.prices.values()]
+    sold += [
+        (f"api_prices.{one.id}", price)
+        for one in catalog.api_prices.values()
+        for price in (one.uncached_input, one.cached_input, one.output)
+        if price is not None
+    ]
+    for where, price in sold:
+        least = min((number for number in (price.low, price.value) if number is not None), default=0.0)
+        if least < 0.0:
+            yield f"{where}: {least:g} {price.unit} given, accepted: at least 0"
 
 
 def _rentals(edition: str | None) -> tuple[EconomicsProfile, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -22,8 +22,9 @@ from suanli.search.evaluate import Evaluated, closed_rate, evaluate, offered_rat
 from suanli.search.excuses import any_fits, limit_excuse, power_excuse, slo_excuse
 from suanli.search.front import front_of
 from suanli.search.market import Market, market_of
+from suanli.search.megawatt import PowerPrice
 from suanli.search.model import StudyModel, read_model
-from suanli.search.money import Question, check, money_of, power_of, repriced
+from suanli.search.money import Money, Question, check, money_of, power_of, repriced
 from suanli.search.rank import ranked, sort_key, without_twins
 from suanli.search.records import Profiles, load_profiles
 from suanli.search.result import Deployment, Excuse, Plan
@@ -97,7 +98,7 @@ def plan(study: Study, *, catalog: Catalog | None = None, progress: Progress | N
     pairs, beyond = _pairs(context, tables, costs)
     found, over_limit = found + pairs, over_limit + beyond
     order = ranked(without_twins(found), study.objective)
-    money = money_of(order, {name: cost for name, cost in costs.items() if cost}, context.question)
+    money, power = _money(context, order, over_limit, costs)
     order = repriced(order, money, study.objective) if money else order
     used = {name for one in (*order, *others) for name in one.sources} | set(context.market.profile.sources())
     return Plan(
@@ -111,11 +112,25 @@ def plan(study: Study, *, catalog: Catalog | None = None, progress: Progress | N
         evaluated=sum(table.rows for table in tables),
         edition=study.edition,
         money=money,
-        power=power_of([*order, *over_limit], context.question),
+        power=power,
         citations=citations_of(used, context.catalog),
         inputs=tuple(inputs),
         fronts={table.ready.system.id: front_of(table.aggregated, costs[table.ready.system.id]) for table in tables},
     )
+
+
+def _money(
+    context: Context,
+    order: Sequence[Deployment],
+    over_limit: Sequence[Deployment],
+    costs: Mapping[str, SystemCost | None],
+) -> tuple[Money | None, PowerPrice | None]:
+    """Money of the ranked deployments, and the price of a power cap. Raises StudyError."""
+    try:
+        money = money_of(order, {name: cost for name, cost in costs.items() if cost}, context.question)
+        return money, power_of([*order, *over_limit], context.question)
+    except EconomicsError as error:
+        raise StudyError(list(error.problems)) from None
 
 
 def _context(study: Study, catalog: Catalog | None) -> Context:
