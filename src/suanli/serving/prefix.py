@@ -40,7 +40,7 @@ def chains(requests: Requests, block_tokens: int, *, caching: bool) -> Chains:
     """Chains of a workload in KV blocks of `block_tokens` [token]. Raises ConfigError when the blocks do not match."""
     n, prefixes = len(requests), requests.prefixes
     if not caching:
-        return _unshared(np.zeros(n, dtype=np.int32), 0, block_tokens)
+        return _unshared(np.broadcast_to(np.int32(0), n), 0, block_tokens)
     if prefixes is None:
         return _unshared(requests.input_tokens // block_tokens, 1, block_tokens)
     if prefixes.block_tokens % block_tokens:
@@ -63,7 +63,8 @@ def chains(requests: Requests, block_tokens: int, *, caching: bool) -> Chains:
 
 def _unshared(full: NDArray[np.int32], block_kv: int, hash_tokens: int) -> Chains:
     empty = np.zeros(0, dtype=np.int32)
-    return Chains(block_kv, hash_tokens, full.astype(np.int32), np.zeros(full.size + 1, dtype=np.int64), empty, 0)
+    start = np.broadcast_to(np.int64(0), full.size + 1)
+    return Chains(block_kv, hash_tokens, full.astype(np.int32, copy=False), start, empty, 0)
 
 
 def _numbered(ids: NDArray[np.integer]) -> tuple[NDArray[np.int32], int]:

@@ -83,10 +83,8 @@ class Result:
     def summary(self, slo: Slo | None = None) -> Summary:
         """All metrics as a flat dictionary; the unit is the end of each name."""
         out = self._counts()
-        for name, values in (
-            *(("ttft", self.ttft_s), ("tpot", self.tpot_s), ("e2e", self.e2e_s), ("queue", self.queue_s)),
-        ):
-            out |= _spread(name, values)
+        for name in ("ttft", "tpot", "e2e", "queue"):
+            out |= _spread(name, getattr(self, f"{name}_s"))
         out |= self._itl() | self._load() | self._energy()
         if slo is not None:
             good = self.good(slo)
@@ -97,14 +95,15 @@ class Result:
     def _counts(self) -> Summary:
         records, end = self.records, self.outcome.end_s
         status = np.bincount(records["status"], minlength=len(STATUS_NAMES))
-        done = records[records["status"] == DONE]
+        done = records["status"] == DONE
+        inputs = records["input_tokens"][done].sum()
         out: Summary = {"requests": int(records.size), "end_s": end}
         out |= {name: int(count) for name, count in zip(STATUS_NAMES, status, strict=True)}
         out["preemptions"] = int(records["preemptions"].sum())
-        out["request_per_s"] = _ratio(done.size, end)
-        out["input_token_per_s"] = _ratio(done["input_tokens"].sum(), end)
+        out["request_per_s"] = _ratio(status[DONE], end)
+        out["input_token_per_s"] = _ratio(inputs, end)
         out["output_token_per_s"] = _ratio(records["output_tokens"].sum(), end)
-        out["cached_share"] = _ratio(records["cached_tokens"].sum(), done["input_tokens"].sum())
+        out["cached_share"] = _ratio(records["cached_tokens"][done].sum(), inputs)
         out["saturated"] = self.saturated
         return out
 
@@ -124,10 +123,9 @@ class Result:
         if total == 0:
             return _spread("itl", np.zeros(0)) | {"itl_max_ms": None}
         behind = np.cumsum(counts)
-        done = self.records[self.records["status"] == DONE]
         out: Summary = {"itl_mean_ms": None}
-        if done.size == self.records.size:  # gaps add up to first token -> end
-            out["itl_mean_ms"] = float((done["done_s"] - done["first_token_s"]).sum() / total * 1e3)
+        if np.all(self.records["status"] == DONE):  # gaps add up to first token -> end
+            out["itl_mean_ms"] = float((self.records["done_s"] - self.records["first_token_s"]).sum() / total * 1e3)
         for percentile in PERCENTILES:
             place = int(np.searchsorted(behind, total * percentile / 100))
             place = min(place, ITL_BINS - 1)
@@ -183,7 +181,7 @@ def _ratio(above: float | np.generic, below: float | np.generic) -> float | None
 
 def _spread(name: str, values_s: NDArray[np.float64]) -> Summary:
     """Mean and percentiles in milliseconds of times in seconds; nan is left out."""
-    known = values_s[~np.isnan(values_s)]
+    known = values_s if not np.isnan(values_s).any() else values_s[~np.isnan(values_s)]
     keys = [f"{name}_mean_ms", *(f"{name}_p{percentile}_ms" for percentile in PERCENTILES)]
     if known.size == 0:
         return dict.fromkeys(keys)

@@ -91,7 +91,7 @@ class Requests:
             array = np.asarray(values)
             if array.dtype.kind == "f" and dtype is not np.float64 and np.any(array != np.floor(array)):
                 raise RequestsError("token counts, classes and indices must be whole numbers")
-            return np.ascontiguousarray(np.broadcast_to(array.astype(dtype), arrival.shape))
+            return np.broadcast_to(array.astype(dtype, copy=False), arrival.shape)
 
         requests = cls(
             np.ascontiguousarray(arrival),
