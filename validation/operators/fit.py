@@ -47,8 +47,18 @@ def fit_rows(rows: Rows, index: NDArray[np.intp]) -> Lane:
 
     chosen = sample(index, FIT_ROWS)
     work, seconds = take(rows.work, chosen), rows.table.seconds[chosen]
-    knots, rising = rows.operator.knots, rows.operator.rising
-    return solve.fit(work, seconds, (rows.rate, rows.bandwidth), knots, at, rising=rising, launch=rows.launch)
+    how = rows.operator
+    return solve.fit(
+        work,
+        seconds,
+        (rows.rate, rows.bandwidth),
+        how.knots,
+        at,
+        rising=how.rising,
+        launch=rows.launch,
+        smoothness=how.smoothness,
+        tolerance=how.tolerance,
+    )
 
 
 def errors_of(lane: Lane, rows: Rows, mask: NDArray[np.bool_]) -> Array:

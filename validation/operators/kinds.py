@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from suanli.chip.formats import FORMATS
 from suanli.chip.work import (
+    QUERY_TILE,
     Work,
     decode_work,
     experts_work,
     latent_decode_work,
     matmul_work,
+    padded,
     prefill_work,
     state_decode_work,
     state_prefill_work,
@@ -40,6 +42,8 @@ class Operator:
     groups: tuple[str, ...]
     held_out: tuple[str, ...]
     rising: tuple[int, ...]  # axes along which the time must not fall
+    smoothness: float = 0.1  # weight of squared changes of slope against log errors of mean weight 1
+    tolerance: float = 0.02  # log errors below this all count alike, above it their weight falls
 
 
 def kv_bytes(dtype: str) -> float:
@@ -129,7 +133,14 @@ def _prefill_at(dtype: str, sizes: Sequence[Array]) -> Work:
     keys, rows, _, group, width = sizes
     queries = np.maximum(2.0 * keys - 1.0, 1.0)
     return prefill_work(
-        rows / queries, queries, 0.0, 1.0, 1.0 / group, qk_dim=width, v_dim=width, kv_bytes=kv_bytes(dtype)
+        rows / padded(queries, QUERY_TILE),
+        queries,
+        0.0,
+        1.0,
+        1.0 / group,
+        qk_dim=width,
+        v_dim=width,
+        kv_bytes=kv_bytes(dtype),
     )
 
 
@@ -154,7 +165,9 @@ def _latent_prefill(table: Table) -> Work:
 def _latent_prefill_at(_: str, sizes: Sequence[Array]) -> Work:
     keys, rows = sizes[:2]
     queries = np.maximum(2.0 * keys - 1.0, 1.0)
-    return prefill_work(rows / queries, queries, 0.0, 1.0, 1.0, qk_dim=LATENT_QK, v_dim=LATENT_V, kv_bytes=2.0)
+    return prefill_work(
+        rows / padded(queries, QUERY_TILE), queries, 0.0, 1.0, 1.0, qk_dim=LATENT_QK, v_dim=LATENT_V, kv_bytes=2.0
+    )
 
 
 def _latent_decode(table: Table) -> Work:
@@ -251,6 +264,8 @@ OPERATORS: dict[str, Operator] = {
         ("window",),
         ("query_heads", "kv_heads", "head_dim"),
         (0, 1),
+        smoothness=0.01,
+        tolerance=0.05,
     ),
     "decode": Operator(
         _decode,
@@ -269,6 +284,8 @@ OPERATORS: dict[str, Operator] = {
         (),
         ("query_heads",),
         (0, 1),
+        smoothness=0.01,
+        tolerance=0.05,
     ),
     "latent_decode": Operator(
         _latent_decode,

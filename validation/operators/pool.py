@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from suanli.chip.lane import Lane
 from suanli.chip.packs import LaneRecord
-from suanli.chip.work import Work
 from validation.operators import solve
 from validation.operators.fit import HERE, record_lane, rounded, write_pack
 from validation.operators.rows import MIN_ROWS, ChipFacts, Rows, chip_facts, kinds_by_name, lanes_of, sample, take
@@ -55,8 +54,7 @@ def pooled_lane(parts: Sequence[Part]) -> Lane:
     rate, bandwidth = (float(np.median([getattr(part.rows, name) for part in parts])) for name in ("rate", "bandwidth"))
 
     def log_base_at(sizes: Sequence[Array]) -> Array:
-        work = operator.at(dtype, sizes)
-        return np.asarray(np.log(lane.base(Work(work.flops, work.flops, work.bytes, ()), rate, bandwidth)))
+        return np.asarray(np.log(lane.base(operator.at(dtype, sizes), rate, bandwidth)))
 
     target = np.concatenate(
         [np.log(part.seconds / lane.base(part.work, part.rows.rate, part.rows.bandwidth)) for part in parts]
@@ -66,7 +64,15 @@ def pooled_lane(parts: Sequence[Part]) -> Lane:
         np.concatenate([np.broadcast_to(part.work.coordinates[axis], part.seconds.shape) for part in parts])
         for axis in range(len(axes))
     ]
-    surface = solve.surface_of(axes, coordinates, target, log_base_at, operator.rising)
+    surface = solve.surface_of(
+        axes,
+        coordinates,
+        target,
+        log_base_at,
+        operator.rising,
+        smoothness=operator.smoothness,
+        tolerance=operator.tolerance,
+    )
     return Lane(launch, compute, memory, surface)
 
 

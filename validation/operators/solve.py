@@ -10,13 +10,11 @@ from scipy.sparse import coo_matrix, csr_matrix, diags, vstack
 from scipy.sparse.linalg import spsolve
 
 from suanli.chip.lane import Lane
-from suanli.chip.operators import smooth_max
 from suanli.chip.work import Work
 from suanli.surface import Surface, corners
 
 Array = NDArray[np.float64]
 
-SMOOTHNESS = 0.1  # weight of squared second differences against squared log errors of mean weight 1
 RIDGE = 1e-3
 MONOTONE = 1e3  # weight of a squared violation of monotony between neighbouring knots
 ROUNDS = 6
@@ -85,11 +83,14 @@ def surface_of(
     target: Array,
     log_base_at: Callable[[Sequence[Array]], Array],
     rising: Sequence[int],
-    smoothness: float = SMOOTHNESS,
+    *,
+    smoothness: float = 0.1,
+    tolerance: float = 0.02,
 ) -> Surface:
     """Surface whose values follow `target` (log of measured over physical time), robust against outliers.
 
-    Least absolute deviations by reweighting. Knots are pushed so that the time does not fall along `rising` axes.
+    Least absolute deviations by reweighting, of residuals above `tolerance`. `smoothness` weighs squared second
+    differences. Knots are pushed so that the time does not fall along `rising` axes.
     """
     every = range(len(knots))
     rows, smooth = matrix(knots, coordinates), differences(knots, 2, every)
@@ -101,7 +102,7 @@ def surface_of(
     for _ in range(ROUNDS):
         left = rows.T @ diags(weight) @ rows + base + slope.T @ diags(broken) @ slope
         values = spsolve(left.tocsc(), rows.T @ (weight * target) + slope.T @ (broken * floor))
-        weight = 1.0 / np.maximum(np.abs(target - rows @ values), 0.02)
+        weight = 1.0 / np.maximum(np.abs(target - rows @ values), tolerance)
         weight /= weight.mean()
         broken = np.maximum(broken, MONOTONE * (slope @ values < floor - 1e-6))
     return Surface(tuple(knots), values.reshape([len(axis) for axis in knots]))
@@ -116,6 +117,8 @@ def fit(
     *,
     rising: Sequence[int],
     launch: float | None = None,
+    smoothness: float = 0.1,
+    tolerance: float = 0.02,
 ) -> Lane:
     """Fit a lane to rows; `rates` are peak and bandwidth.
 
@@ -128,12 +131,12 @@ def fit(
     axes = [np.asarray(axis, dtype=float) for axis in knots]
 
     def log_base_at(sizes: Sequence[Array]) -> Array:
-        there = at(sizes)
-        smooth = smooth_max(there.flops / (lane.compute * rate), there.bytes / (lane.memory * bandwidth))
-        return np.asarray(np.log(lane.launch + smooth))
+        return np.asarray(np.log(lane.base(at(sizes), rate, bandwidth)))
 
     target = np.log(seconds / lane.base(work, rate, bandwidth))
-    surface = surface_of(axes, work.coordinates, target, log_base_at, rising)
+    surface = surface_of(
+        axes, work.coordinates, target, log_base_at, rising, smoothness=smoothness, tolerance=tolerance
+    )
     return Lane(lane.launch, lane.compute, lane.memory, surface)
 
 

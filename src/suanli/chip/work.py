@@ -111,6 +111,9 @@ def visible_pairs(queries: Real, context: Real, window: Real = np.inf) -> Array:
     return np.asarray(short * context + short * (short + 1.0) / 2.0 + (queries - short) * width)
 
 
+QUERY_TILE = 64.0  # queries of one sequence and head that a prefill kernel computes at once (64 to 256 in the engines)
+
+
 def prefill_work(
     batch: Real,
     queries: Real,
@@ -125,19 +128,21 @@ def prefill_work(
 ) -> Work:
     """Causal attention of `queries` new tokens per sequence after `context` cached ones.
 
-    Coordinates: mean keys per query, query rows (batch x queries x heads), queries over keys (1 without a window),
-    query heads per KV head, width of a head.
+    Kernels work on tiles of queries of one sequence and head, so a few queries cost as much as a tile of them.
+    Coordinates: mean keys per query, query rows in whole tiles (batch x queries x heads), queries over keys (1 without
+    a window), query heads per KV head, width of a head.
     """
     pairs = visible_pairs(queries, context, window)
     heads = np.asarray(query_heads, dtype=float)
     width = np.asarray(qk_dim) + np.asarray(v_dim, dtype=float)
     flops = 2.0 * batch * heads * pairs * width
+    tiled = padded(np.maximum(queries, 1.0), QUERY_TILE) / np.maximum(queries, 1.0)
     rows = np.asarray(batch, dtype=float) * queries * heads
     seen = np.minimum(np.asarray(context, dtype=float) + queries, np.asarray(queries, dtype=float) + window)
     traffic = 2.0 * rows * width + kv_bytes * batch * np.asarray(kv_heads) * seen * width
     keys = pairs / np.maximum(queries, 1.0)
-    shape = (_log(keys), _log(rows), _log(queries / (2.0 * keys)), _log(heads / kv_heads), _log(width / 2.0))
-    return Work(flops, flops, traffic, shape)
+    sizes = (keys, rows * tiled, queries / (2.0 * keys), heads / kv_heads, width / 2.0)
+    return Work(flops, np.asarray(flops * tiled), traffic, tuple(_log(size) for size in sizes))
 
 
 def decode_work(
