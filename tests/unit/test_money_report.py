@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from report_samples import small_plan
@@ -81,6 +82,13 @@ def test_the_section_says_what_the_plan_says(found):
     page = html_text(found)
     assert 'id="money"' in page
     assert page == html_text(found)
+
+
+def test_a_cap_that_leaves_nothing_is_priced_all_the_same(found):
+    empty = replace(found, deployments=(), money=None, power=replace(found.power, binding=True))
+    page = html_text(empty)
+    assert 'id="money"' in page
+    assert "would stay dark" in page
 
 
 def test_a_plan_without_prices_has_no_section():
