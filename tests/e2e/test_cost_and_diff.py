@@ -137,7 +137,7 @@ def test_files_that_are_no_plan_are_named(run, folder, content, words):
         ("  facility.build: {value: 9, unit: EUR/W, kind: vendor, source: mine}", "exchange.EUR"),
         ("  energy.load: {value: 1.5, unit: count, kind: vendor, source: mine}", "at most 1"),
         (
-            "  energy.electricty: {value: 1, unit: USD/kWh, kind: vendor, source: mine}",
+            "  energy.electric: {value: 1, unit: USD/kWh, kind: vendor, source: mine}",
             "did you mean 'energy.electricity'",
         ),
     ],
