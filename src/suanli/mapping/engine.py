@@ -87,6 +87,7 @@ class Engine(Record):
     draft_host_s: Seconds  # per step with drafted tokens, not hidden behind the device
     acceptance: Number  # probability that a drafted token is accepted, given that all before it were
     expert_skew: Number  # extra load of the busiest expert group over the mean
+    two_batch_overlap: bool = False  # hides the expert exchange between nodes behind computing
     lane_choices: tuple[LaneChoice, ...] = ()
     profiles: tuple[Profile, ...] = ()
     notes: tuple[str, ...] = ()

@@ -71,6 +71,7 @@ class StepCost:
     operators: list[tuple[str, str, Array]] = field(default_factory=list)
     works: list[tuple[int, Array, Array]] = field(default_factory=list)
     factors: Mapping[str, float] = field(default_factory=dict)  # of the engine, on the time of a part
+    hideable: Array | float = 0.0  # seconds of exchange that can run beside computing, before factors
 
     @staticmethod
     def empty(hardware: Hardware, stages: Array, load: StepLoad, *, trace: bool) -> StepCost:
@@ -87,6 +88,14 @@ class StepCost:
         self.parts[part] = self.parts[part] + seconds * self.busy
         if self.trace:
             self.operators.append((name, part, seconds * self.busy * self.stages))
+
+    def hide(self) -> None:
+        """Take off what runs beside other work: two half batches take turns, one computes while the other exchanges."""
+        factor = self.factors.get("collective", 1.0)
+        rest = reduce(np.add, self.parts.values()) - self.hideable * factor
+        hidden = np.minimum(self.hideable * factor, rest) / factor
+        if np.any(hidden > 0.0):
+            self.add("collective", "hidden behind computing", -hidden)
 
     def work(self, flops: Array, rate: str, size: Array) -> None:
         """Book arithmetic [FLOP] at the peak of format `rate`, and memory traffic [B]."""

@@ -95,6 +95,7 @@ class StepModel:
             self._operator(cost, operator, 1.0 / place.pp, rank, stage_tokens)
         self._logits_gather(cost, rank)
         self._stage_transfer(cost, rank)
+        cost.hide()
         cost.add("host", "host", self._host_s + self._host_per_request_s * rank.last_tokens)
         return cost
 
@@ -237,6 +238,8 @@ class StepModel:
         gather = 2.0 * all_gather_time(net, chips, stage_tokens * width)
         spread = np.minimum(exchange, gather) * layers
         cost.add("collective", "expert exchange", np.where(place.dp > 1.0, spread, reduction))
+        if self.engine.two_batch_overlap and net.levels:
+            cost.hideable = cost.hideable + spread * (chips > net.levels[0].size)
 
     def _logits_gather(self, cost: StepCost, load: StepLoad) -> None:
         """Gather of the logits of the last token of each request over the tensor-parallel group."""
