@@ -14,10 +14,13 @@ from suanli.chip.work import (
     Work,
     decode_work,
     experts_work,
+    indexer_work,
     latent_decode_work,
     matmul_work,
     padded,
     prefill_work,
+    select_work,
+    sparse_work,
     state_decode_work,
     state_prefill_work,
     stream_work,
@@ -28,6 +31,8 @@ Array = NDArray[np.float64]
 
 # DeepSeek-V3 latent attention (config.json of the model): latent and rotary width, per-head widths in prefill.
 LATENT, ROPE, LATENT_QK, LATENT_V = 512.0, 64.0, 192.0, 128.0
+# GLM-5 (config.json): indexer heads and width, keys kept, attention heads of the measured rank.
+INDEX_HEADS, INDEX_WIDTH, TOP_K, SPARSE_HEADS = 32.0, 128.0, 2048.0, 64.0
 STATE_DIM = 128.0  # key and value width of a head in every measured gated delta net
 
 
@@ -55,6 +60,8 @@ def math_dtype(op: str, dtype: str) -> str:
     """Format whose peak bounds the arithmetic of a lane."""
     if op == "prefill":
         return dtype.split("_kv_", maxsplit=1)[0]
+    if op == "indexer":
+        return "fp8"
     return dtype if op in ("matmul", "experts", "experts_plain") else "bf16"
 
 
@@ -207,7 +214,60 @@ def _state_prefill_at(_: str, sizes: Sequence[Array]) -> Work:
     return state_prefill_work(sizes[1], sizes[0], 1.0, key_dim=STATE_DIM, value_dim=STATE_DIM)
 
 
+def _rows_of(keys: Array, rows: Array) -> tuple[Array, Array, Array]:
+    """One sequence of one query per row, with the keys as its context."""
+    return rows, np.ones_like(rows), keys - 1.0
+
+
+def _indexer(table: Table) -> Work:
+    return indexer_work(*_floats(table, "batch", "queries", "context"), heads=INDEX_HEADS, width=INDEX_WIDTH)
+
+
+def _indexer_at(_: str, sizes: Sequence[Array]) -> Work:
+    return indexer_work(*_rows_of(*sizes), heads=INDEX_HEADS, width=INDEX_WIDTH)
+
+
+def _select(table: Table) -> Work:
+    return select_work(*_floats(table, "batch", "queries", "context"))
+
+
+def _select_at(_: str, sizes: Sequence[Array]) -> Work:
+    return select_work(*_rows_of(*sizes))
+
+
+def _sparse(table: Table) -> Work:
+    batch, queries, context = _floats(table, "batch", "queries", "context")
+    return sparse_work(batch, queries, context, SPARSE_HEADS, top_k=TOP_K, latent=LATENT, rope=ROPE)
+
+
+def _sparse_at(_: str, sizes: Sequence[Array]) -> Work:
+    return sparse_work(*_rows_of(*sizes), SPARSE_HEADS, top_k=TOP_K, latent=LATENT, rope=ROPE)
+
+
+SPARSE_KNOTS = ((0, 4, 7, 9, 10, 11, 12, 14, 16, 18), (0, 2, 4, 6, 8, 10, 12, 14, 17))
+
 OPERATORS: dict[str, Operator] = {
+    "indexer": Operator(
+        _indexer,
+        _indexer_at,
+        SPARSE_KNOTS,
+        ("batch", "queries", "context"),
+        (),
+        ("batch", "queries"),
+        (0, 1),
+    ),
+    "select": Operator(
+        _select, _select_at, SPARSE_KNOTS, ("batch", "queries", "context"), (), ("batch", "queries"), (0, 1)
+    ),
+    "sparse": Operator(
+        _sparse,
+        _sparse_at,
+        ((0, 4, 7, 9, 11), SPARSE_KNOTS[1]),
+        ("batch", "queries"),
+        ("context",),
+        ("batch", "queries"),
+        (1,),
+    ),
     "stream": Operator(
         _stream, _stream_at, ((10, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31),), ("m", "k"), (), ("k",), (0,)
     ),

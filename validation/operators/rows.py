@@ -113,11 +113,9 @@ def _split(table: Table) -> list[Table]:
     if table.op == "state":
         return [_state(table, "context", "state_prefill"), _state(table, "generation", "state_decode")]
     if table.op == "stream":
-        return [
-            Table(
-                table.system, table.engine, table.version, "stream", "bf16", table.columns, table.kernels, table.seconds
-            )
-        ]
+        return [replace(table, dtype="bf16")]
+    if table.op == "indexer":
+        return [replace(table, dtype="fp8")]
     if table.op != "experts":
         return [table]
     columns = dict(table.columns)

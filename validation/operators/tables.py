@@ -107,6 +107,21 @@ KINDS = (
         {"batch": "batch_size", "context": "step", "query_heads": "num_heads"},
         "kv_cache_dtype",
     ),
+    *(
+        Kind(
+            op,
+            "sparse_attention",
+            file,
+            {"batch": "batch_size", "queries": "isl", "context": "step"},
+            "",
+            engines=("sglang",),
+        )
+        for op, file in (
+            ("indexer", "glm5_mqa_logits_module_perf"),
+            ("select", "glm5_topk_module_perf"),
+            ("sparse", "glm5_dsa_attn_module_perf"),
+        )
+    ),
     # the sglang table holds a group-wise quantisation at a tenth of memory bandwidth: not a streaming kernel
     Kind("stream", "quantize", "scale_matrix_perf", {"m": "m", "k": "k"}, "quant_dtype", engines=("vllm", "trtllm")),
     Kind(

@@ -25,9 +25,12 @@ from suanli.chip.work import (
     Work,
     decode_work,
     experts_work,
+    indexer_work,
     latent_decode_work,
     matmul_work,
     prefill_work,
+    select_work,
+    sparse_work,
     state_decode_work,
     state_prefill_work,
     stream_work,
@@ -250,6 +253,31 @@ class Kernels:
         kv = FORMATS[kv_dtype].weight_bytes
         work = latent_decode_work(batch, context, query_heads, latent=latent, rope=rope, kv_bytes=kv)
         return self._time("latent_decode", kv_dtype, work, "bf16")
+
+    def indexer(self, batch: Real, queries: Real, context: Real, *, heads: float, width: float, top_k: float) -> Array:
+        """Time of scoring every visible key for `queries` new tokens per sequence, then selecting `top_k` [s].
+
+        Sequences of at most `top_k` tokens have nothing to select.
+        """
+        scores = indexer_work(batch, queries, context, heads=heads, width=width)
+        choice = self._time("select", "bf16", select_work(batch, queries, context), "bf16")
+        longer = np.asarray(context, dtype=float) + queries > top_k
+        return np.asarray(self._time("indexer", "fp8", scores, "fp8") + np.where(longer, choice, 0.0))
+
+    def sparse_attention(
+        self,
+        batch: Real,
+        queries: Real,
+        context: Real,
+        *,
+        query_heads: Real,
+        top_k: float,
+        latent: float,
+        rope: float,
+    ) -> Array:
+        """Time of MLA over the selected keys of every query, without indexer and projections [s]."""
+        work = sparse_work(batch, queries, context, query_heads, top_k=top_k, latent=latent, rope=rope)
+        return self._time("sparse", "bf16", work, "bf16")
 
     def state_decode(
         self, batch: Real, *, heads: Real, key_dim: float, value_dim: float, state_bytes: float = 4.0

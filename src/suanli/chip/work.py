@@ -182,6 +182,49 @@ def latent_decode_work(
     return Work(flops, flops, np.asarray(traffic), (_log(batch), _log(seen), _log(heads)))
 
 
+def indexer_work(batch: Real, queries: Real, context: Real, *, heads: float, width: float) -> Work:
+    """Lightning indexer of sparse attention: 8-bit scores of every query against every visible key, written in 32 bit.
+
+    Coordinates: mean keys per query, queries (batch x queries).
+    """
+    pairs = np.asarray(batch, dtype=float) * visible_pairs(queries, context)
+    keys = np.asarray(batch, dtype=float) * (np.asarray(context, dtype=float) + queries)
+    flops = 2.0 * heads * width * pairs
+    rows = np.asarray(batch, dtype=float) * queries
+    return Work(flops, flops, np.asarray(4.0 * pairs + (width + 4.0) * keys), (_log(pairs / rows), _log(rows)))
+
+
+def select_work(batch: Real, queries: Real, context: Real) -> Work:
+    """Selection of the best keys of every query from 32-bit scores. Coordinates: mean keys per query, queries."""
+    pairs = np.asarray(batch, dtype=float) * visible_pairs(queries, context)
+    rows = np.asarray(batch, dtype=float) * queries
+    nothing = np.zeros_like(pairs)
+    return Work(nothing, nothing, 4.0 * pairs, (_log(pairs / rows), _log(rows)))
+
+
+def sparse_work(
+    batch: Real,
+    queries: Real,
+    context: Real,
+    query_heads: Real,
+    *,
+    top_k: float,
+    latent: float,
+    rope: float,
+) -> Work:
+    """Sparse MLA: every query attends to its `top_k` selected latents, read as 8-bit with scales.
+
+    Coordinates: keys per query after selection, queries (batch x queries).
+    """
+    rows = np.asarray(batch, dtype=float) * queries
+    seen = np.minimum(visible_pairs(queries, context) / np.maximum(queries, 1.0), top_k)
+    flops = 2.0 * rows * np.asarray(query_heads) * seen * (2.0 * latent + rope)
+    # kernels compute all top_k slots, filled or not
+    steps = 2.0 * rows * np.asarray(query_heads) * top_k * (2.0 * latent + rope)
+    distinct = np.minimum(rows * seen, np.asarray(batch, dtype=float) * (np.asarray(context, dtype=float) + queries))
+    return Work(flops, steps, np.asarray(distinct * (latent + 2.0 * rope)), (_log(seen), _log(rows)))
+
+
 # Multiplications per state element and token in chunked linear attention: decay, outer product and readout (gated delta
 # rule, Yang et al. 2024, arXiv 2412.06464, section 3).
 STATE_FLOPS = 6.0
