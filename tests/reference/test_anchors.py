@@ -51,7 +51,7 @@ def test_misses_are_still_misses(pairs):
 
 def test_chips_are_ranked_as_measured(catalog):
     # InferenceX, DeepSeek-R1 FP8 at 64 users, total tokens/s per chip: H200 1,312 (ix-0104), B200 2,215 (ix-0029);
-    # MLPerf Llama-2-70B offline: H100 3,018, H200 3,913, B200 12,712 tokens/s per chip; GB200 is at or above B200 in the
+    # MLPerf Llama-2-70B offline: H100 3,018, H200 3,913, B200 12,712 tokens/s per chip; GB200 is not below B200 in the
     # TensorRT-LLM tables (median ratio 1.05 of 31 pairs).
     study = Study.from_mapping(
         {
