@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -142,7 +143,7 @@ def test_sessions_are_chains_of_turns(tmp_path: Path) -> None:
     assert requests.after.tolist() == [-1, 0, -1, 2, 3]
     assert requests.think_s.tolist() == [0.0, 2.0, 0.0, 3.0, 0.5]
     assert requests.prefixes is not None
-    ids = [requests.prefixes.ids[a:b].tolist() for a, b in zip(requests.prefixes.start, requests.prefixes.start[1:])]
+    ids = [requests.prefixes.ids[a:b].tolist() for a, b in pairwise(requests.prefixes.start)]
     assert ids[1][:1] == ids[0]
     assert ids[3][:2] == ids[2]
     assert not set(ids[0]) & set(ids[2])
@@ -164,7 +165,8 @@ def test_bad_sessions_are_named(tmp_path: Path) -> None:
 
 
 def test_servegen_draws_at_the_published_rates(tmp_path: Path) -> None:
-    windows = "client,window_start_s,rate_rps,cv,pattern,p1,p2\n0,0,2.0,1.5,Gamma,1,1\n1,0,1.0,0.8,Weibull,1,1\n1,600,4,1,Gamma,1,1\n"
+    rows = ("client,window_start_s,rate_rps,cv,pattern,p1,p2", "0,0,2.0,1.5,Gamma,1,1", "1,0,1.0,0.8,Weibull,1,1")
+    windows = "\n".join((*rows, "1,600,4,1,Gamma,1,1", ""))
     paths = [write(tmp_path / "w.csv", windows), *(write(tmp_path / f"{n}.json", '{"10": 3, "30": 1}') for n in "io")]
     requests = read_servegen(*paths, span_s=(0.0, 1200.0), rng=np.random.default_rng(1)).requests
     assert len(requests) == pytest.approx(600 * 7, rel=0.1)

@@ -86,12 +86,12 @@ def test_conversations_grow_and_share_their_prefix() -> None:
         lambda rng: arrivals.modulated([0.0, 0.0], [1.0, 1.0], rng),
         lambda rng: arrivals.diurnal(1.0, 3.0, 10.0, rng),
         lambda rng: arrivals.lengths({0.0: 1.0, 0.9: 5.0}, 3, rng),
-        lambda rng: Requests.build([0.0, -1.0], 1, 1),
-        lambda rng: Requests.build([1.0, 0.5], 1, 1),
-        lambda rng: Requests.build([0.0], 0, 1),
-        lambda rng: Requests.build([0.0], 1.5, 1),
-        lambda rng: Requests.build([0.0], 1, 1, after=0),
-        lambda rng: Requests.build([0.0], 1, 1, priority=9),
+        lambda _: Requests.build([0.0, -1.0], 1, 1),
+        lambda _: Requests.build([1.0, 0.5], 1, 1),
+        lambda _: Requests.build([0.0], 0, 1),
+        lambda _: Requests.build([0.0], 1.5, 1),
+        lambda _: Requests.build([0.0], 1, 1, after=0),
+        lambda _: Requests.build([0.0], 1, 1, priority=9),
     ],
 )
 def test_impossible_workloads_are_refused(wrong, rng: np.random.Generator) -> None:

@@ -257,7 +257,8 @@ def sources_resolve(catalog: Catalog) -> Found:
         used |= named
         for missing in sorted(named - set(catalog.sources)):
             yield Finding("source", where, f"source '{missing}' has no record")
-    texts = (path.read_text(encoding="utf-8") for path in catalog.data.rglob("*.yaml") if path.parent.name != "sources")
+    files = [*catalog.data.rglob("*.yaml"), *(catalog.data / "calibration").rglob("*.json")]
+    texts = (path.read_text(encoding="utf-8") for path in files if path.parent.name != "sources")
     used |= {word for text in texts for word in WORD.findall(text)}
     for source in catalog.sources.values():
         if not all(text.strip() for text in (source.title, source.publisher, source.locator)):
