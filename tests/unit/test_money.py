@@ -91,6 +91,21 @@ def test_sales_at_the_cost_earn_the_cost_of_capital(money):
     assert cash.npv == pytest.approx(0.0, abs=1e-6 * one.value("usd_per_hour") * HOURS_PER_YEAR)
 
 
+def test_a_loan_below_the_return_lifts_the_return_of_the_owners(catalog):
+    found = plan(study_of(economics="neocloud-debt-2026-a3", systems=["nvidia-hgx-h100-8"]), catalog=catalog)
+    cash = found.money.account.cash
+    assert cash.loan.interest < cash.irr < cash.owners_irr
+    assert found.money.account.cash.loan.term <= cash.flow.times[-1]
+
+
+def test_a_lessee_buys_nothing(catalog):
+    found = plan(study_of(economics="lease-2026", systems=["nvidia-hgx-h100-8"]), catalog=catalog)
+    assert "capex_musd" not in found[0].metrics
+    assert found[0].prices[0].cost.capex_per_chip is None
+    assert sum(found.money.deployments[0].waterfall.values()) == pytest.approx(found[0].value("usd_per_hour"))
+    assert found.money.account.cash.flow.totals()["purchase"] == 0.0
+
+
 def test_quantiles_are_ordered_and_probabilities_are_shared_out(found, money):
     assert sum(one.p_cheapest for one in money.deployments) == pytest.approx(1.0)
     for place, one in zip(found, money.deployments, strict=False):

@@ -15,4 +15,7 @@ def cash_words(cash: CashPlan) -> str:
         rate = "none" if cash.irr is None else f"{cash.irr:.1%}"
         years = "never repaid" if cash.payback_years is None else f"repaid after {cash.payback_years:.1f} years"
         words += [f"internal rate of return: {rate}", years]
+    if cash.loan is not None and cash.owners_irr is not None:
+        borrowed = f"{cash.loan.fraction:.0%} borrowed at {cash.loan.interest:.1%}"
+        words.append(f"on the owners' money, with {borrowed}: {cash.owners_irr:.1%}")
     return "; ".join(words)

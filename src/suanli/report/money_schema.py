@@ -162,6 +162,7 @@ def _cash() -> Schema:
             "totals_usd": mapped(number("USD"), "sum of each line"),
             "npv_usd": perhaps("net present value; without a revenue, of the costs"),
             "irr": perhaps("internal rate of return; null without a revenue or where there is none"),
+            "owners_irr": perhaps("internal rate of return on the owners' money, after the loan of the way of paying"),
             "payback_years": perhaps("years until the purchase is repaid; null without a revenue or if never"),
         },
     )

@@ -55,8 +55,8 @@ class SystemCost:
 
     @cached_property
     def capex_per_chip(self) -> float | None:
-        """Purchase price [USD/chip]; None for a rent."""
-        if self.quote.structure == "rented":
+        """Purchase price [USD/chip]; None where somebody else buys."""
+        if self.quote.structure != "owned":
             return None
         return float(np.asarray(capex(self.quote.values))) * self.usd.best
 

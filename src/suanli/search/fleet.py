@@ -35,6 +35,15 @@ RENTED_YEARS = {"1y": 1.0, "3y": 3.0, "5y": 5.0}  # what a rental term binds for
 
 
 @dataclass(frozen=True)
+class Loan:
+    """Borrowed money: share of the purchase, interest [1/year], whole years until it is repaid, within the life."""
+
+    fraction: float
+    interest: float
+    term: int
+
+
+@dataclass(frozen=True)
 class Fleet:
     """All pools of one deployment with what they make."""
 
@@ -114,7 +123,7 @@ class Fleet:
         paid = [
             capex(inputs) * pool.chips * self._usd(pool, values)
             for pool, inputs in self._inputs(values)
-            if pool.cost.quote.structure != "rented"
+            if pool.cost.quote.structure == "owned"
         ]
         if paid:
             found["capex_musd"] = sum(paid) / TOKENS_PER_MTOK
@@ -156,6 +165,15 @@ class Fleet:
         lines = {name: np.sum([flow.lines[name] for flow in flows], axis=0) for name in flows[0].lines}
         lines["revenue"][1:] += revenue_per_year * np.diff(flows[0].times)
         return replace(flows[0], lines=lines)
+
+    def loan(self) -> Loan | None:
+        """What is borrowed for the purchase; None where the way of paying names no loan."""
+        values = self.pools[0].values
+        keys = ("finance.debt_fraction", "finance.cost_of_debt", "finance.debt_term")
+        if self.pools[0].cost.quote.structure != "owned" or any(key not in values for key in keys):
+            return None
+        term = min(int(values["finance.debt_term"]), int(self.years))
+        return Loan(values["finance.debt_fraction"], values["finance.cost_of_debt"], term) if term >= 1 else None
 
     @property
     def years(self) -> float:

@@ -171,7 +171,7 @@ def account_of(one: FleetMoney, question: Question) -> Account:
         one=one,
         swings=tuple(swing for swing in tornado(fleet.ranges, fleet.usd_per_mtok) if swing.size > 0.0),
         ways=ways_of(deployment, fleet, market, question.catalog, demand, question.model),
-        cash=CashPlan(fleet.cash_flow(revenue * HOURS_PER_YEAR), fleet.discount_rate, prices),
+        cash=CashPlan(fleet.cash_flow(revenue * HOURS_PER_YEAR), fleet.discount_rate, prices, fleet.loan()),
     )
 
 

@@ -143,6 +143,7 @@ def cash_dict(cash: CashPlan) -> Plain:
         "totals_usd": {key: significant(value, 12) for key, value in cash.flow.totals().items()},
         "npv_usd": rounded(cash.npv),
         "irr": rounded(cash.irr),
+        "owners_irr": rounded(cash.owners_irr),
         "payback_years": rounded(cash.payback_years),
     }
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from suanli.catalog.loader import Catalog
 from suanli.catalog.schema import ApiPrice
-from suanli.economics.cashflow import CashFlow
+from suanli.economics.cashflow import CashFlow, with_loan
 from suanli.economics.compare import Alternative, break_even, of_api
 from suanli.economics.finance import EconomicsError, refuse
 from suanli.economics.money import convert, value_in
@@ -19,7 +19,7 @@ from suanli.economics.profile import EconomicsProfile
 from suanli.economics.tokens import TokenClass
 from suanli.quantity import QuantityError
 from suanli.search.cost import NoPriceError, cost_of
-from suanli.search.fleet import Fleet, per_hour
+from suanli.search.fleet import Fleet, Loan, per_hour
 from suanli.search.market import Market, owner_of
 from suanli.search.result import Deployment
 from suanli.serving.steady import Demand
@@ -67,6 +67,14 @@ class CashPlan:
     flow: CashFlow
     discount_rate: float | None
     revenue_usd_per_mtok: Mapping[TokenClass, float] | None
+    loan: Loan | None = None
+
+    @property
+    def owners_irr(self) -> float | None:
+        """Internal rate of return on the money of the owners, after the loan [1/year]."""
+        if self.loan is None or not self.revenue_usd_per_mtok:
+            return None
+        return with_loan(self.flow, self.loan.fraction, self.loan.interest, self.loan.term).irr()
 
     @property
     def npv(self) -> float | None:
