@@ -78,13 +78,14 @@ BINS = 1024
 # and its number costs no logarithm.
 ITL_PARTS = 128
 ITL_FIRST = -30  # binary exponent of the first bin: 2**-31 s, about 0.5 ns
+ITL_LEAST = 2.0 ** (ITL_FIRST - 1)
 ITL_BINS = 48 * ITL_PARTS  # up to 2**17 s
 
 
 @kernel
 def itl_bin(gap: float) -> int:
     """Histogram bin of a gap [s]; gaps outside the range go to the end bins."""
-    mantissa, exponent = math.frexp(gap)
+    mantissa, exponent = math.frexp(max(gap, ITL_LEAST))
     place = (exponent - ITL_FIRST) * ITL_PARTS + int((mantissa - 0.5) * (2 * ITL_PARTS))
     return min(max(place, 0), ITL_BINS - 1)
 
