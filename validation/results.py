@@ -142,7 +142,7 @@ def _unseen_rows(material: Material) -> list[list[str]]:
         bar = UNSEEN_FAMILY[metric]
         rows.append(
             [
-                "a chip family that was never fitted (all controlled rows)",
+                "unfitted engine values, all controlled rows (not a leave-one-out)",
                 name,
                 _bar(bar),
                 "-",
@@ -183,7 +183,7 @@ def split_section(material: Material) -> list[str]:
         rows.append([name, cell(score(pairs)), *(cell(one) for one in tests)])
     return [
         *lines,
-        *table(["metric", "in-sample", "sweeps left out", "chip families left out", "models left out"], rows),
+        *table(["metric", "in-sample", "sweeps left out", "unfitted engine values", "models left out"], rows),
     ]
 
 

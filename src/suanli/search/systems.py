@@ -126,9 +126,9 @@ def prepare(
     if gaps:
         return Excuse(system.id, "; ".join(gaps), "data")
     efficiency = efficiency_of(chip, dict(profiles.efficiencies))
-    engine = profiles.engine_of(system)
-    best = _hardware(chip, system, efficiency, engine.id, "best")
-    low, high = (_hardware(chip, system, efficiency, engine.id, bound) for bound in ENDS)
+    engine = profiles.engine_of(system).profiled(chip.family)
+    best = _hardware(chip, system, efficiency, engine.lanes, "best")
+    low, high = (_hardware(chip, system, efficiency, engine.lanes, bound) for bound in ENDS)
     latent = any(isinstance(op, Attention) and op.latent for group in graph.groups for op in group.operators)
     kv = study.kv_cache or ("fp8" if engine.kv_cache == "fp8" and weights not in ("bf16", "fp16") else "bf16")
     try:
