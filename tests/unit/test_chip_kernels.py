@@ -1,0 +1,88 @@
+"""Which lane is taken, and what happens where none was measured."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from suanli.catalog.loader import DATA
+from suanli.chip.efficiency import calibration_folder
+from suanli.chip.kernels import kernels_of, lane_dtype
+from suanli.chip.packs import load_pack, measured_name, packs_of
+from suanli.search.records import load_profiles
+
+FOLDER = calibration_folder(DATA)
+PEAKS = {"bf16": 989.4e12, "fp8": 1978.9e12}
+
+
+def kernels(engine="vllm", chip="nvidia-h100-sxm", family="hopper", pooled="pooled-gpu", **more):
+    profiles = load_profiles().efficiencies
+    packs, shared = packs_of(FOLDER, chip), packs_of(FOLDER, pooled)
+    return kernels_of(PEAKS, 3.35e12, engine, packs, shared, profiles[family], **more)
+
+
+def test_own_engine_then_other_engine_then_pool_then_family():
+    assert kernels().chosen("matmul", "bf16").evidence == "measured_operators"
+    assert kernels("trtllm").chosen("sparse", "bf16").evidence == "measured_other_engine"
+    assert kernels(chip="amd-mi300x", family="cdna3").chosen("matmul", "bf16").evidence == "pooled"
+    nothing = kernels(chip="google-tpu-v6e", family="systolic", pooled="pooled-systolic")
+    assert nothing.chosen("matmul", "bf16").evidence == "family"
+
+
+def test_a_missing_format_takes_the_nearest_one():
+    vllm = kernels()
+    assert vllm.chosen("matmul", "int8").lane.compute == vllm.chosen("matmul", "fp8").lane.compute
+    assert vllm.matmul(64.0, 4096.0, 4096.0, "w4a16") < vllm.matmul(64.0, 4096.0, 4096.0, "bf16")
+
+
+@pytest.mark.parametrize(
+    ("weight", "activation", "lane"),
+    [
+        ("fp16", "fp16", "bf16"),
+        ("fp8", "fp8", "fp8"),
+        ("fp8", "bf16", "w8a16"),
+        ("int4", "bf16", "w4a16"),
+        ("int4", "fp8", "w4a8"),
+        ("mxfp4", "bf16", "w4a16_mxfp4"),
+        ("mxfp4", "fp8", "mxfp4"),
+        ("nvfp4", "nvfp4", "nvfp4"),
+    ],
+)
+def test_lane_of_a_pair_of_formats(weight, activation, lane):
+    assert lane_dtype(weight, activation) == lane
+
+
+def test_block_scales_have_their_own_lane():
+    assert lane_dtype("fp8", "fp8", block_scales=True) == "fp8_block"
+
+
+def test_a_sibling_runs_on_the_lanes_of_the_same_die():
+    assert measured_name(FOLDER, "nvidia-h800-sxm") == "nvidia-h100-sxm"
+    assert packs_of(FOLDER, "nvidia-gh200-96gb")["vllm"].chip == "nvidia-h100-sxm"
+    assert packs_of(FOLDER, "amd-mi300x") == {}
+
+
+def test_pooled_lanes_are_brought_to_what_the_family_reaches():
+    slow = kernels(chip="amd-mi300x", family="cdna3")
+    size = (16384.0, 8192.0, 8192.0)
+    reached = 2.0 * np.prod(size) / float(slow.matmul(*size)) / PEAKS["bf16"]
+    assert reached == pytest.approx(slow.family.matmul.si, rel=0.15)
+
+
+def test_a_wider_array_wastes_more_on_odd_widths():
+    narrow = kernels(chip="x", family="systolic", pooled="x", array=(128, 128))
+    wide = kernels(chip="x", family="systolic", pooled="x", array=(256, 256))
+    assert wide.matmul(8192.0, 640.0, 640.0) > 1.2 * narrow.matmul(8192.0, 640.0, 640.0)
+
+
+def test_screening_leaves_the_surface_out():
+    exact = kernels()
+    rough = replace(exact, exact=False)
+    assert rough.matmul(1.0, 256.0, 256.0) != exact.matmul(1.0, 256.0, 256.0)
+
+
+def test_a_broken_pack_is_named(tmp_path):
+    broken = tmp_path / "vllm.json"
+    broken.write_text("{}")
+    with pytest.raises(ValueError, match=r"vllm\.json: cannot be read as a calibration pack"):
+        load_pack(broken)
