@@ -172,7 +172,8 @@ def data_folder(wheel: Path) -> Path:
 def version_key(version: str) -> tuple[tuple[int, str], ...]:
     """Order of version strings: numbers as numbers, a release candidate before its release."""
     parts = version.replace("rc", ".-1.").replace("post", ".1.").split(".")
-    return tuple((int(part), "") if part.lstrip("-").isdigit() else (0, part) for part in parts if part)
+    numbers = [(int(part), "") if part.lstrip("-").isdigit() else (0, part) for part in parts if part]
+    return (*numbers, (0, ""))  # a release sorts between its candidates (-1) and its patches (1)
 
 
 def read(wheel: Path, system: str, kind: Kind, engine: str) -> Iterator[Table]:
