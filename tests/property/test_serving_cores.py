@@ -126,6 +126,7 @@ def clusters(draw: st.DrawFn, concurrency: int | None, spare: int) -> Cluster:
         ranks=draw(st.integers(1, 2)),
         router=draw(st.sampled_from(ROUTERS)),
         concurrency=concurrency,
+        path_s=draw(st.sampled_from([0.0, 0.13])),
         max_queue=draw(st.sampled_from([None, None, 1, 3])),
         ttft_timeout_s=draw(st.sampled_from([None, None, 0.2, 1.0])),
         timeout_s=draw(st.sampled_from([None, None, 0.5, 3.0])),

@@ -66,6 +66,14 @@ def test_a_session_waits_for_its_answer_and_thinks() -> None:
     assert both(requests, SECOND, ENGINE, Cluster())["arrival_s"].tolist() == [0.0, 7.0, 9.5]
 
 
+def test_the_path_to_the_engine_counts_for_the_client() -> None:
+    requests = Requests.build(np.zeros(2), 4, 2)
+    result = simulate(requests, SECOND, ENGINE, Cluster(concurrency=1, path_s=0.25))
+    assert result.records["arrival_s"].tolist() == [0.25, 2.5]
+    assert result.ttft_s.tolist() == [1.25, 1.25]
+    assert result.e2e_s.tolist() == [2.25, 2.25]
+
+
 def test_the_slowest_rank_sets_the_step() -> None:
     requests = Requests.build([0.0, 0.0], [100, 10], [1, 2])
     records = both(requests, per_token_step(0.1), ENGINE, Cluster(ranks=2))

@@ -161,8 +161,10 @@ class Cluster:
     replicas : engines.   ranks : attention-data-parallel ranks of each; they step together, as slow as the slowest.
     router : which rank a request goes to.
     concurrency : closed loop: at most so many requests are in the system, the next is sent when one ends.
+    path_s : fixed time from the client to the router and back: network, API, tokenizer, first response [s].
     max_queue : a rank where so many requests wait refuses further ones.
-    ttft_timeout_s, timeout_s : a client gives up without first token, or without last token, after this time [s].
+    ttft_timeout_s, timeout_s : a client gives up without first token, or without last token, after this time at the
+        router [s].
     outages : failures and repairs; replicas of the decode pool are numbered behind the others.
     """
 
@@ -170,6 +172,7 @@ class Cluster:
     ranks: int = 1
     router: Router = "round_robin"
     concurrency: int | None = None
+    path_s: float = 0.0
     max_queue: int | None = None
     ttft_timeout_s: float | None = None
     timeout_s: float | None = None
@@ -180,6 +183,8 @@ class Cluster:
     def __post_init__(self) -> None:
         problems = _below(self, 1, "replicas", "ranks", "concurrency", "max_queue")
         problems += _not_positive(self, "ttft_timeout_s", "timeout_s")
+        if not 0.0 <= self.path_s < math.inf:
+            problems.append(f"path_s must be finite and not negative, not {self.path_s}")
         problems += self._unknown_routers() + self._outage_problems()
         if self.decode is not None:
             problems += [f"decode: {problem}" for problem in _below(self.decode, 1, "replicas", "ranks")]

@@ -52,7 +52,7 @@ def over(w: World, i: int, now: float) -> None:
 def send_next_in_line(w: World, now: float) -> None:
     """Closed loop: send the next request of the list."""
     if w.stream < w.job_count:
-        push_timed(w, SENT, max(job_at(w, w.stream).due_s, now), w.stream)
+        push_timed(w, SENT, max(job_at(w, w.stream).due_s, now + w.path_s), w.stream)
         w.stream += 1
 
 

@@ -76,6 +76,7 @@ WORLD = np.dtype(
         ("event_count", "i8"),
         ("shared_blocks", "i8"),
         ("concurrency", "i8"),  # 0 for an open loop
+        ("path_s", "f8"),
         ("coupled", "i8"),  # the end of a step can send a request somewhere
         ("max_queue", "i8"),
         ("ttft_timeout_s", "f8"),
@@ -107,7 +108,7 @@ COST = np.dtype([("base_s", "f8"), ("base_j", "f8")])  # of a step of so many to
 JOB = np.dtype(
     [
         *((name, RECORD[name].str) for name in RECORD.names or ()),
-        ("due_s", "f8"),  # earliest arrival
+        ("due_s", "f8"),  # earliest arrival at the router
         ("think_s", "f8"),
         ("wanted", "i4"),  # output tokens asked for
         ("session", "i4"),

@@ -70,6 +70,7 @@ def _client_values(setup: Setup) -> dict[str, Any]:
     values: dict[str, Any] = {
         "shared_blocks": setup.chains.count,
         "concurrency": cluster.concurrency or 0,
+        "path_s": cluster.path_s,
         "coupled": setup.coupled,
         "max_queue": np.iinfo(np.int64).max if cluster.max_queue is None else cluster.max_queue,
         "ttft_timeout_s": cluster.ttft_timeout_s or NEVER,
@@ -154,7 +155,8 @@ def _jobs(setup: Setup) -> NDArray[Any]:
     for name in ("arrival_s", "admitted_s", "first_token_s", "done_s"):
         jobs[name] = np.nan
     jobs["rank"] = jobs["decode_rank"] = jobs["here"] = jobs["hold_rank"] = jobs["next_arrived"] = NONE
-    jobs["due_s"], jobs["think_s"] = requests.arrival_s, requests.think_s
+    path_s = setup.cluster.path_s
+    jobs["due_s"], jobs["think_s"] = requests.arrival_s + path_s, requests.think_s + path_s
     jobs["input_tokens"] = jobs["target"] = requests.input_tokens
     jobs["wanted"], jobs["session"] = requests.output_tokens, requests.session
     jobs["full"], jobs["first_id"], jobs["shared"] = chains.full, chains.start[:-1], np.diff(chains.start)

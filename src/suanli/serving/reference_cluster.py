@@ -92,14 +92,18 @@ class ReferenceCluster:
             if before >= 0:
                 self.followers.setdefault(int(before), []).append(index)
             elif limit is None:
-                heapq.heappush(self.sent, (float(requests.arrival_s[index]), index))
+                heapq.heappush(self.sent, (self._due(index), index))
         for _ in range(min(limit or 0, len(requests))):
             self._send_next_in_line()
+
+    def _due(self, index: int) -> float:
+        """Earliest time at which a request can reach the router [s]."""
+        return float(self.setup.requests.arrival_s[index]) + self.cluster.path_s
 
     def _send_next_in_line(self) -> None:
         index = self.next_in_line
         if index < len(self.setup.requests):
-            heapq.heappush(self.sent, (max(float(self.setup.requests.arrival_s[index]), self.now), index))
+            heapq.heappush(self.sent, (max(self._due(index), self.now + self.cluster.path_s), index))
             self.next_in_line += 1
 
     def _over(self, job: Job, status: int | None) -> None:
@@ -109,7 +113,8 @@ class ReferenceCluster:
             self.fleet.ranks[0].meter.ended(job, self.now, status)
         requests = self.setup.requests
         for follower in self.followers.get(job.index, []):
-            at = max(float(requests.arrival_s[follower]), self.now + float(requests.think_s[follower]))
+            think = float(requests.think_s[follower]) + self.cluster.path_s
+            at = max(self._due(follower), self.now + think)
             heapq.heappush(self.sent, (at, follower))
         if self.cluster.concurrency is not None:
             self._send_next_in_line()

@@ -48,18 +48,18 @@ class Result:
 
     @property
     def ttft_s(self) -> NDArray[np.float64]:
-        """Time to first token of each request [s]; nan where there was none."""
-        return np.asarray(self.records["first_token_s"] - self.records["arrival_s"])
+        """Time to first token of each request as its client sees it [s]; nan where there was none."""
+        return np.asarray(self.records["first_token_s"] - self.records["arrival_s"] + self.setup.cluster.path_s)
 
     @property
     def queue_s(self) -> NDArray[np.float64]:
-        """Time from arrival to the first step of each request [s]; nan where there was none."""
+        """Time from arrival at the router to the first step of each request [s]; nan where there was none."""
         return np.asarray(self.records["admitted_s"] - self.records["arrival_s"])
 
     @property
     def e2e_s(self) -> NDArray[np.float64]:
-        """Time from arrival to the last token of each request that is done [s]; nan for the others."""
-        times = self.records["done_s"] - self.records["arrival_s"]
+        """Time to the last token of each request that is done, as its client sees it [s]; nan for the others."""
+        times = self.records["done_s"] - self.records["arrival_s"] + self.setup.cluster.path_s
         return np.where(self.records["status"] == DONE, times, np.nan)
 
     @property
