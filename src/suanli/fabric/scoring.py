@@ -133,10 +133,14 @@ CLOSED_FORM_SHARE, CLOSED_FORM_SPREAD = 0.8, 1.5
 def predict_collective(row: Mapping[str, str], pack: CollectivePack | None, sweeps: SweepFile) -> Predicted:
     """Predict one row. Raises RefusedError.
 
-    Inside one node the chip's own lanes come first, then a lane fitted to the published sweep that the row belongs to,
+    A lane fitted to the published sweep that the row belongs to comes first, then inside one node the chip's own lanes,
     then the closed form where the row describes its links.
     """
     case = case_of(row)
+    for sweep in sweeps.sweeps:
+        if (sweep.system, sweep.library, sweep.lane.op) == (row["system"], row["library"], case.op):
+            seconds = float(sweep.lane.lane().time(case.ranks, case.payload, sweep.bandwidth_gb_s * 1e9))
+            return _spread(case.value(seconds), sweep.lane.spread, "fitted_sweep")
     if pack is not None and case.nodes == 1 and not case.op.startswith("ep_"):
         parts = _ring_parts(row, case.op)
         records = [lane for lane in pack.lanes if lane.op in parts and lane.library == "nccl"]
@@ -146,10 +150,6 @@ def predict_collective(row: Mapping[str, str], pack: CollectivePack | None, swee
             seconds += pack.host_call_us * 1e-6 if _host_timed(row, sweeps) else 0.0
             spread = max(record.spread for record in records)
             return _spread(case.value(seconds), spread, "measured_operators")
-    for sweep in sweeps.sweeps:
-        if (sweep.system, sweep.library, sweep.lane.op) == (row["system"], row["library"], case.op):
-            seconds = float(sweep.lane.lane().time(case.ranks, case.payload, sweep.bandwidth_gb_s * 1e9))
-            return _spread(case.value(seconds), sweep.lane.spread, "fitted_sweep")
     line = re.search(r"([\d.]+) ?GB/s/link", row["fabric"])
     if case.op == "all_gather" and line is not None and "no wraparound" in row["system"]:
         level = NetworkLevel("mesh", (int(case.ranks),), False, 2e9 * float(line.group(1)), 1e-6)
