@@ -20,7 +20,7 @@ MODELS = [("qwen3-32b", "fp8"), ("qwen3-235b-a22b", "fp8"), ("deepseek-r1", "fp8
 SYSTEMS = ["nvidia-hgx-h100-8", "nvidia-gb200-nvl72", "amd-mi355x-platform", "google-ironwood-256"]
 
 batches = st.floats(min_value=1.0, max_value=4096.0)
-chunks = st.floats(min_value=0.0, max_value=16384.0)
+chunks = st.just(0.0) | st.floats(min_value=1.0, max_value=16384.0)
 factors = st.floats(min_value=1.0, max_value=8.0)
 
 
@@ -69,7 +69,8 @@ def test_more_bandwidth_or_arithmetic_is_never_slower(ready, system, batch, chun
 @settings(deadline=None, max_examples=25)
 @given(batch=batches, more=st.floats(min_value=1.0, max_value=4.0), chunk=chunks)
 def test_more_work_is_never_faster(ready, batch, more, chunk):
-    model = _model(ready, SYSTEMS[0], "deepseek-r1", "fp8")
+    # Without the correction surfaces: measured kernels do get faster at some sizes, where a better tile begins to fit.
+    model = _model(ready, SYSTEMS[0], "deepseek-r1", "fp8", exact=False)
     less = model.cost(_load(batch, chunk)).time
     assert np.all(model.cost(_load(batch * more, chunk)).time >= less * (1 - 1e-12))
     assert np.all(model.cost(_load(batch, chunk * more)).time >= less * (1 - 1e-12))
