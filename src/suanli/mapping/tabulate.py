@@ -47,7 +47,7 @@ def step_table_of(model: StepModel, *, requests: float, kv_tokens: float, chunk:
     kv = np.array([0.0, 0.0, many * kv_tokens, 0.0, 0.0])
     probe = cost(np.where(decode > 0.0, 0.0, tokens), pairs, np.zeros(5), decode, kv)
     seconds, joules = probe.time[0], _above_idle(probe, model, chips / ranks)
-    host_per_request = model.engine.host_per_request_s.si * ranks
+    host_per_request = model.engine.host_per_request_s.si
 
     def slope(values: Array, first: int, second: int, amount: float) -> float:
         return max(float(values[second] - values[first]), 0.0) / max(amount, 1e-9)
