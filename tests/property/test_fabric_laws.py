@@ -3,12 +3,23 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suanli.fabric import Network, NetworkLevel, all_gather_time, all_reduce_time, all_to_all_time
+from suanli.fabric import (
+    CollectiveLane,
+    Network,
+    NetworkLevel,
+    all_gather_time,
+    all_reduce_time,
+    all_to_all_time,
+    broadcast_time,
+    reduce_scatter_time,
+)
+from suanli.surface import Surface
 
-COLLECTIVES = (all_reduce_time, all_gather_time, all_to_all_time)
+COLLECTIVES = (all_reduce_time, all_gather_time, reduce_scatter_time, all_to_all_time, broadcast_time)
 
 collective = st.sampled_from(COLLECTIVES)
 size = st.floats(1.0, 1e11)
@@ -29,10 +40,26 @@ def levels(draw):
     )
 
 
+MEASURED = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all")
+
+
+def measured(op):
+    """Lane with a correction that grows from small to large sizes, as those of measured sweeps mostly do."""
+    surface = Surface((np.array([10.0, 30.0]), np.array([1.0, 3.0])), np.array([[-0.2, 0.0], [0.1, 0.3]]))
+    return st.builds(
+        CollectiveLane,
+        st.just(op),
+        st.floats(1e-6, 5e-5),
+        st.floats(0.3, 1.2),
+        st.sampled_from([None, surface]),
+    )
+
+
 @st.composite
 def networks(draw):
     stack = tuple(draw(st.lists(levels(), min_size=1, max_size=3)))
-    return Network(stack, draw(st.floats(0.3, 1.0)), draw(st.floats(0.0, 1e-4)))
+    lanes = draw(st.fixed_dictionaries({}, optional={op: measured(op) for op in MEASURED}))
+    return Network(stack, draw(st.floats(0.3, 1.0)), draw(st.floats(0.0, 1e-4)), lanes)
 
 
 @st.composite
@@ -50,7 +77,7 @@ def test_one_chip_is_free(function, network, payload):
 def test_size_near_zero_costs_the_latency(function, group):
     network, ranks = group
     nothing = float(function(network, ranks, 0.0))
-    assert nothing >= network.call_s
+    assert nothing >= min([network.call_s, *[0.7 * lane.launch for lane in network.lanes.values()]])
     assert nothing > 0
     assert math.isclose(function(network, ranks, 1e-9), nothing, rel_tol=1e-9)
 
@@ -90,3 +117,13 @@ def test_all_reduce_over_one_level_moves_at_least_the_array(group, payload):
         bound = payload * (ranks - 1) / ranks / level.bandwidth
         assert all_reduce_time(network, ranks, payload) >= bound * (1 - 1e-12)
         assert all_gather_time(network, ranks, payload) >= bound * (1 - 1e-12)
+
+
+@given(collective, st.integers(2, 8), st.sampled_from([(1, 2), (1, 1, 2), (1, 2, 2)]), size)
+def test_twisting_never_hurts(function, short, shape, payload):
+    dims = tuple(short * axis for axis in shape)
+    plain, twisted = (
+        Network((NetworkLevel(topology, dims, True, 3e11, 1e-6),), 0.8, 1e-6) for topology in ("torus", "twisted_torus")
+    )
+    chips = math.prod(dims)
+    assert function(twisted, chips, payload) <= function(plain, chips, payload) * (1 + 1e-12)

@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 
 from suanli.fabric import (
+    CollectiveLane,
     Network,
     NetworkLevel,
     all_gather_time,
     all_reduce_time,
     all_to_all_time,
+    broadcast_time,
     expert_exchange_time,
+    reduce_scatter_time,
     transfer_time,
 )
 
@@ -89,6 +92,35 @@ def test_arrays_broadcast():
     assert times.shape == (3, 3)
     assert np.all(times[0] == 0)
     assert times[2, 1] == all_reduce_time(network, 8, 1e6)
+
+
+def test_reduce_scatter_is_a_gather_backwards_and_half_an_all_reduce():
+    network = Network((switch(8, latency=0.0), switch(4, 50 * GB, 0.0)), 0.8, 0.0)
+    assert reduce_scatter_time(network, 32, GB) == all_gather_time(network, 32, GB)
+    assert 2 * reduce_scatter_time(network, 32, GB) == pytest.approx(float(all_reduce_time(network, 32, GB)))
+
+
+def test_reduce_scatter_uses_its_own_lane():
+    lane = CollectiveLane("reduce_scatter", 8e-6, 0.7)
+    network = Network((switch(8),), 1.0, 0.0, {"reduce_scatter": lane})
+    assert reduce_scatter_time(network, 8, 0.0) == pytest.approx(8e-6)
+    assert reduce_scatter_time(network, 8, 8 * GB) == pytest.approx(8e-6 + 7 / 450 / 0.7)
+    assert all_gather_time(network, 8, 0.0) != 8e-6
+
+
+def test_broadcast_is_bound_by_the_slowest_level():
+    network = Network((switch(8, latency=0.0), switch(4, 50 * GB, 0.0)), 1.0, 0.0)
+    assert broadcast_time(network, 8, GB) == pytest.approx(1 / 450)
+    assert broadcast_time(network, 32, GB) == pytest.approx(1 / 50)
+    assert broadcast_time(only(torus(4, 4, 4, latency=0.0)), 64, GB) == pytest.approx(1 / 600)
+
+
+def test_twisting_helps_only_whole_slices_of_the_right_shape():
+    plain, twisted = only(torus(4, 4, 8)), only(NetworkLevel("twisted_torus", (4, 4, 8), True, 600 * GB, 1e-6))
+    assert all_to_all_time(twisted, 128, GB) < 0.6 * all_to_all_time(plain, 128, GB)
+    assert all_to_all_time(twisted, 64, GB) == all_to_all_time(plain, 64, GB)
+    cube = only(NetworkLevel("twisted_torus", (4, 4, 4), True, 600 * GB, 1e-6))
+    assert all_to_all_time(cube, 64, GB) == all_to_all_time(only(torus(4, 4, 4)), 64, GB)
 
 
 def test_transfer():

@@ -123,6 +123,12 @@ def test_two_flows_share_a_link_and_the_third_takes_the_rest():
     assert rates.tolist() == pytest.approx([2.0, 2.0, 8.0], rel=0.02)
 
 
+def test_a_plane_lost_takes_its_share_of_one_chip():
+    whole = switched(4, LINK, planes=4)
+    assert exchange_seconds(whole, 4e9) == pytest.approx(3e9 / LINK)
+    assert exchange_seconds(whole.without(0, 4), 4e9) == pytest.approx(3e9 / LINK * 4 / 3)
+
+
 def test_concurrent_collectives_slow_each_other():
     graph = switched(8, LINK)
     source, target = pairs(8)

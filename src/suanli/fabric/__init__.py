@@ -4,7 +4,9 @@ from suanli.fabric.collectives import (
     all_gather_time,
     all_reduce_time,
     all_to_all_time,
+    broadcast_time,
     expert_exchange_time,
+    reduce_scatter_time,
     transfer_time,
 )
 from suanli.fabric.lane import CollectiveLane, CollectivePack, collectives_of
@@ -18,7 +20,9 @@ __all__ = [
     "all_gather_time",
     "all_reduce_time",
     "all_to_all_time",
+    "broadcast_time",
     "collectives_of",
     "expert_exchange_time",
+    "reduce_scatter_time",
     "transfer_time",
 ]

@@ -68,12 +68,9 @@ def all_reduce_time(network: Network, ranks: Real, size: Real) -> Array:
     return np.asarray(form + _inside(network, "all_reduce", ranks, size))
 
 
-def all_gather_time(network: Network, ranks: Real, size: Real) -> Array:
-    """Time [s] until each of `ranks` chips holds all `size` bytes, 1/ranks of them its own (also reduce-scatter).
-
-    Outer levels move the small pieces first, the innermost level the whole array.
-    """
-    covered = _covered(network, "all_gather")
+def _gather(network: Network, op: Collective, ranks: Real, size: Real) -> Array:
+    """Gather and reduce-scatter move the same pieces, in opposite directions."""
+    covered = _covered(network, op)
 
     def line(n: int) -> tuple[float, float]:
         fixed, slope, inside = network.call_s * (covered is None), 0.0, 1.0
@@ -85,7 +82,38 @@ def all_gather_time(network: Network, ranks: Real, size: Real) -> Array:
         return fixed, slope
 
     fixed, slope = _per_rank_count(ranks, line, 2)
-    return np.asarray(fixed + slope * size + _inside(network, "all_gather", ranks, size))
+    return np.asarray(fixed + slope * size + _inside(network, op, ranks, size))
+
+
+def all_gather_time(network: Network, ranks: Real, size: Real) -> Array:
+    """Time [s] until each of `ranks` chips holds all `size` bytes, 1/ranks of them its own.
+
+    Outer levels move the small pieces first, the innermost level the whole array.
+    """
+    return _gather(network, "all_gather", ranks, size)
+
+
+def reduce_scatter_time(network: Network, ranks: Real, size: Real) -> Array:
+    """Time [s] until each of `ranks` chips holds its 1/ranks of the sum of arrays of `size` bytes."""
+    return _gather(network, "reduce_scatter", ranks, size)
+
+
+def broadcast_time(network: Network, ranks: Real, size: Real) -> Array:
+    """Time [s] until all of `ranks` chips hold the `size` bytes of one of them.
+
+    Pipelined: every chip passes on what arrives, levels work at the same time and the slowest bounds them; the sender
+    needs all its links on a torus (one tree per link), one pass over its port behind a switch.
+    """
+
+    def line(n: int) -> tuple[float, float]:
+        fixed, slowest = network.call_s, 0.0
+        for level, here in split(network, n):
+            fixed += level.latency * hops(level, here)
+            slowest = max(slowest, 1.0 / (reduction_bandwidth(level, here) * network.efficiency))
+        return fixed, slowest
+
+    fixed, slope = _per_rank_count(ranks, line, 2)
+    return np.asarray(fixed + slope * size)
 
 
 def all_to_all_time(network: Network, ranks: Real, size: Real) -> Array:

@@ -51,12 +51,12 @@ def graph_of(chips: int, nodes: int, tail: Index, head: Index, capacity: Array) 
 def grid(dims: Sequence[int], link: float, *, wrap: bool = True, twists: Sequence[tuple[int, int, int]] = ()) -> Graph:
     """Torus or mesh with one-way `link` [B/s] per neighbour.
 
-    twists : (axis, other, shift): closing `axis` also moves by `shift` along `other`, as in the twisted tori that
-    TPU v4 slices k x 2k x 2k can be wired to. Two chips on an axis share one link each way.
+    twists : (axis, other, shift): closing `axis` also moves by `shift` along `other`
+    (:func:`suanli.fabric.topology.seams`). Two chips on an axis share one link each way.
     """
     count = math.prod(dims)
     place = np.stack(np.unravel_index(np.arange(count), dims))
-    shifts = {axis: (other, shift) for axis, other, shift in twists}
+    twisted = {axis for axis, _, _ in twists}
     tails, heads = [], []
     for axis, extent in enumerate(dims):
         if extent < 2:
@@ -65,10 +65,9 @@ def grid(dims: Sequence[int], link: float, *, wrap: bool = True, twists: Sequenc
         there[axis] += 1
         closing = there[axis] == extent
         there[axis] %= extent
-        if axis in shifts:
-            other, shift = shifts[axis]
+        for _, other, shift in (twist for twist in twists if twist[0] == axis):
             there[other, closing] = (there[other, closing] + shift) % dims[other]
-        keep = ~closing | (wrap and (extent > 2 or axis in shifts))
+        keep = ~closing | (wrap and (extent > 2 or axis in twisted))
         step = np.ravel_multi_index(tuple(there), tuple(dims))
         tails += [np.arange(count)[keep], step[keep]]
         heads += [step[keep], np.arange(count)[keep]]
@@ -82,11 +81,11 @@ def full_mesh(chips: int, link: float) -> Graph:
     return graph_of(chips, chips, tail, head, np.full(len(tail), link))
 
 
-def switched(chips: int, bandwidth: float) -> Graph:
-    """Chips behind one non-blocking switch, `bandwidth` B/s one way each."""
-    chip, hub = np.arange(chips), np.full(chips, chips)
+def switched(chips: int, bandwidth: float, planes: int = 1) -> Graph:
+    """Chips behind non-blocking switches, `bandwidth` B/s one way each in equal parts over `planes` of them."""
+    chip, hub = np.tile(np.arange(chips), planes), np.repeat(chips + np.arange(planes), chips)
     tail, head = np.concatenate([chip, hub]), np.concatenate([hub, chip])
-    return graph_of(chips, chips + 1, tail, head, np.full(2 * chips, bandwidth))
+    return graph_of(chips, chips + planes, tail, head, np.full(2 * chips * planes, bandwidth / planes))
 
 
 @njit(cache=True)

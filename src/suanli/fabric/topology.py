@@ -8,9 +8,13 @@ docs/theory/torus.md). They are checked against linear programs on small tori in
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
 
 from suanli.fabric.lane import Collective, CollectiveLane
 
@@ -89,6 +93,41 @@ def axes(level: NetworkLevel, ranks: int) -> list[tuple[int, bool]]:
     ]
 
 
+def seams(dims: tuple[int, ...]) -> tuple[tuple[int, int, int], ...]:
+    """Twists (axis, other, shift) of a twisted torus: closing an axis of k chips also moves k along every axis of 2 k.
+
+    Only boxes whose axes are all k or 2 k, with some of each, can be twisted (k x k x 2k and k x 2k x 2k slices of TPU
+    v4, Jouppi et al. 2023, arXiv 2304.01433); none for others.
+    """
+    short = min(dims)
+    if set(dims) != {short, 2 * short}:
+        return ()
+    long = [axis for axis, extent in enumerate(dims) if extent > short]
+    return tuple((axis, other, short) for axis, extent in enumerate(dims) if extent == short for other in long)
+
+
+@lru_cache(maxsize=64)
+def twisted_ways(dims: tuple[int, ...]) -> tuple[float, float]:
+    """Mean distance from a chip to all chips, itself included, and the longest one, in a twisted torus [hops].
+
+    Chips that differ by a vector of the lattice of closings are the same chip; the distance is the shortest over them.
+    """
+    basis = np.diag(dims)
+    for axis, other, shift in seams(dims):
+        basis[axis, other] += shift
+    turns = np.array(list(itertools.product(range(-2, 3), repeat=len(dims)))) @ basis
+    places = np.indices(dims).reshape(len(dims), -1).T
+    shortest = np.full(len(places), np.inf)
+    for turn in turns:
+        shortest = np.minimum(shortest, np.abs(places + turn).sum(axis=1))
+    return float(shortest.mean()), float(shortest.max())
+
+
+def is_twisted(level: NetworkLevel, ranks: int) -> bool:
+    """Whether a group takes a whole twisted torus: smaller groups do not reach its seams."""
+    return level.topology == "twisted_torus" and level.wraparound and ranks == level.size and len(seams(level.dims)) > 0
+
+
 def reduction_bandwidth(level: NetworkLevel, ranks: int) -> float:
     """One-way bandwidth per chip [B/s] that a reduction or gather over `ranks` chips of a level can use.
 
@@ -107,7 +146,10 @@ def exchange_slope(level: NetworkLevel, ranks: int) -> float:
 
     On an axis of X chips the mean way is X/4 (closed ring; (X^2-1)/(4X) when X is odd) and a chip has two links; a line
     is bound by the cut through its middle. The slowest axis counts: axes work at the same time on different parts.
+    A twisted torus loads all its links alike, so its mean distance counts.
     """
+    if is_twisted(level, ranks):
+        return twisted_ways(level.dims)[0] / level.bandwidth
     if level.topology in GRIDS:
         link = level.bandwidth / len(level.dims) / 2.0
         slowest = 0.0
@@ -123,6 +165,8 @@ def exchange_slope(level: NetworkLevel, ranks: int) -> float:
 
 def hops(level: NetworkLevel, ranks: int) -> float:
     """Latency steps of a latency-optimal collective: the longest way in a torus, about log2 n / 2 behind a switch."""
+    if is_twisted(level, ranks):
+        return twisted_ways(level.dims)[1]
     if level.topology in GRIDS:
         return float(sum(extent // 2 if ring else extent - 1 for extent, ring in axes(level, ranks)))
     if level.topology == "full_mesh":
