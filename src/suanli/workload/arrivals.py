@@ -5,15 +5,18 @@ All functions are pure: the generator given to them is the only source of chance
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from suanli.workload.requests import Prefixes, Requests, RequestsError
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
 
 def _positive(**named: float) -> None:
@@ -124,17 +127,62 @@ def spread(requests: Requests, step_s: float, rng: np.random.Generator) -> Reque
     return replace(requests.take(order), arrival_s=moved[order])
 
 
-def lengths(quantiles: dict[float, float], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def lengths(
+    quantiles: dict[float, float], count: int, rng: np.random.Generator, *, mean: float | None = None
+) -> NDArray[np.int64]:
     """Whole lengths of at least 1 drawn from published quantiles {probability: length}.
 
-    Between two quantiles the logarithm of the length is interpolated; probabilities must reach from 0 to 1.
+    Between two quantiles the logarithm of the length is interpolated; probabilities must reach from 0 to 1. With `mean`
+    the parts that no quantile describes are bent until the distribution has it: the least length first, then the way
+    from the last quantile to the greatest length.
     """
-    points = sorted(quantiles.items())
-    chance, value = np.array(points, dtype=np.float64).T
+    points = np.array(sorted(quantiles.items()), dtype=np.float64)
+    chance, value = points.T
     if chance[0] != 0.0 or chance[-1] != 1.0 or np.any(np.diff(value) < 0) or value[0] < 1.0:
         raise RequestsError("quantiles must reach from 0 to 1, not fall, and be at least 1")
-    drawn = np.exp(np.interp(rng.uniform(size=count), chance, np.log(value)))
-    return np.asarray(np.maximum(np.rint(drawn), 1.0), dtype=np.int64)
+    curve = _Curve(chance, np.log(value), 1.0)
+    if mean is not None:
+        curve = _bent(curve, mean)
+    return np.asarray(np.maximum(np.rint(curve.at(rng.uniform(size=count))), 1.0), dtype=np.int64)
+
+
+class _Curve(NamedTuple):
+    """Quantile function: logarithms interpolated over probabilities, the last part with an exponent."""
+
+    chance: NDArray[np.float64]
+    level: NDArray[np.float64]
+    exponent: float
+
+    def at(self, probability: NDArray[np.float64]) -> NDArray[np.float64]:
+        begin = self.chance[-2]
+        way = np.clip((probability - begin) / (1.0 - begin), 0.0, 1.0) ** self.exponent
+        tail = self.level[-2] + (self.level[-1] - self.level[-2]) * way
+        return np.exp(np.where(probability < begin, np.interp(probability, self.chance, self.level), tail))
+
+    @property
+    def mean(self) -> float:
+        """Mean length, by the midpoint rule over 20,000 quantiles."""
+        return float(self.at((np.arange(20_000) + 0.5) / 20_000).mean())
+
+
+def _bent(curve: _Curve, mean: float) -> _Curve:
+    """The curve with the least length, then the exponent of the tail, moved towards a mean as far as they go."""
+
+    def with_least(share: float) -> _Curve:
+        least = curve.level[1] * share
+        return curve._replace(level=np.concatenate([[least], curve.level[1:]]))
+
+    curve = _bisected(with_least, (0.0, 1.0), mean)
+    return _bisected(lambda power: curve._replace(exponent=math.exp(-power)), (-3.0, 3.0), mean)
+
+
+def _bisected(make: Callable[[float], _Curve], ends: tuple[float, float], mean: float) -> _Curve:
+    """The curve of a family with rising means that comes closest to `mean`."""
+    low, high = ends
+    for _ in range(40):
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if make(middle).mean < mean else (low, middle)
+    return make((low + high) / 2.0)
 
 
 def conversations(
