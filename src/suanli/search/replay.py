@@ -37,6 +37,7 @@ from suanli.workload.traces_read import read_trace
 
 BLOCK_TOKENS = 16  # tokens of a KV block: default of vLLM and SGLang's usual page
 SCHEDULERS: dict[str, Scheduler] = {"trtllm": "tensorrt_llm"}  # engines that are not told by their kind of scheduler
+MOST_BLOCKS = 10**9  # where nothing of the cache grows with the tokens
 HEADROOM = 1.25  # sequences that the server flag allows over the planned batch, where the engine's default is lower
 SECONDS = 1200.0  # of traffic that is replayed when nothing is said, within the limits below
 FEWEST, MOST = 2_000, 50_000
@@ -196,7 +197,7 @@ def _engine(pool: Pool, ready: Ready, fit: MemoryFit, batch: float, *, caching: 
     most = min(max(int(engine.max_requests.si / pool.dp), int(np.ceil(HEADROOM * batch))), budget)
     default: Scheduler = "sglang" if engine.scheduler == "prefill_first" else "vllm"
     return EngineConfig(
-        kv_blocks=int(min(tokens / BLOCK_TOKENS, 2**30)),
+        kv_blocks=int(min(tokens / BLOCK_TOKENS, MOST_BLOCKS)),
         block_tokens=BLOCK_TOKENS,
         max_num_seqs=most,
         token_budget=budget,
