@@ -139,7 +139,7 @@ def clusters(draw: st.DrawFn, concurrency: int | None, spare: int) -> Cluster:
 @st.composite
 def simulations(draw: st.DrawFn) -> tuple[Requests, StepTable, EngineConfig, Cluster]:
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    n = draw(st.integers(1, 60))
+    n = draw(st.integers(1, 50))
     spare = draw(st.sampled_from([0, 0, 1, 3]))
     engine = replace(engines(draw, spare), prefix_caching=draw(st.booleans()))
     inputs = rng.integers(1, draw(st.sampled_from([20, 200, 320])), n)
@@ -153,7 +153,7 @@ def simulations(draw: st.DrawFn) -> tuple[Requests, StepTable, EngineConfig, Clu
     requests = Requests.build(
         np.round(np.cumsum(rng.exponential(draw(st.sampled_from([0.0, 0.01, 0.3])), n)), draw(st.sampled_from([1, 9]))),
         inputs,
-        rng.integers(1, draw(st.sampled_from([2, 30, 120])), n),
+        rng.integers(1, draw(st.sampled_from([2, 20, 70])), n),
         priority=rng.integers(0, 3, n),
         session=rng.integers(-1, 4, n),
         after=after,
@@ -163,7 +163,7 @@ def simulations(draw: st.DrawFn) -> tuple[Requests, StepTable, EngineConfig, Clu
     return requests, tables(draw, spare), engine, clusters(draw, concurrency, spare)
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(deadline=None, max_examples=1000, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(simulations())
 def test_cores_agree(simulation: tuple[Requests, StepTable, EngineConfig, Cluster]) -> None:
     requests, table, engine, cluster = simulation

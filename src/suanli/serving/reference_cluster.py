@@ -13,7 +13,7 @@ from collections.abc import Hashable
 
 import numpy as np
 
-from suanli.serving.outcome import ITL_BINS, QUEUE_FULL, RECORD, TIMED_OUT, TOO_LONG, Outcome
+from suanli.serving.outcome import ITL_BINS, QUEUE_FULL, RECORD, TIMED_OUT, TOO_LONG, TOTALS, Outcome
 from suanli.serving.reference import Rank
 from suanli.serving.reference_fleet import NEVER, Fleet, Group, State
 from suanli.serving.reference_job import Job
@@ -312,11 +312,11 @@ class ReferenceCluster:
                 meter.widen()
         return Outcome(
             records=self.records,
-            totals=np.array([meter.totals for meter in meters]),
-            series=np.stack([meter.series for meter in meters]),
+            totals=np.array([tuple(meter.totals.values()) for meter in meters], dtype=TOTALS),
+            series=np.array([meter.series for meter in meters]),
             sample_s=width,
             itl_counts=self.itl_counts,
             itl_max_s=max(meter.itl_max_s for meter in meters),
             steps=np.concatenate([meter.steps[: meter.logged] for meter in meters]),
-            end_s=self.now,
+            end_s=float(self.now),
         )

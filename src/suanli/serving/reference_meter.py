@@ -23,8 +23,8 @@ class Meter:
         self.records = records
         self.itl_counts = itl_counts
         self.itl_max_s = 0.0
-        self.totals = np.zeros((), dtype=TOTALS)
-        self.series = np.zeros((BINS, len(SERIES)))
+        self.totals: dict[str, float] = dict.fromkeys(TOTALS.names or (), 0)
+        self.series = [[0.0] * len(SERIES) for _ in range(BINS)]
         self.sample_s = setup.recording.sample_s
         self.steps = np.zeros(setup.recording.steps, dtype=STEP)
         self.steps_from_s = setup.recording.steps_from_s
@@ -84,7 +84,7 @@ class Meter:
         totals["decode_j"] += joules[1]
         totals["batch_s"] += sequences * seconds
         totals["kv_block_s"] += kv * seconds
-        totals["kv_peak"] = max(int(totals["kv_peak"]), kv)
+        totals["kv_peak"] = max(totals["kv_peak"], kv)
         values = (seconds, joules[0] + joules[1], batch.prefill_tokens, given, sequences * seconds, kv * seconds)
         self._sample(start, end, values)
 
@@ -101,15 +101,17 @@ class Meter:
             self.widen()
         first, last = int(start / self.sample_s), int(end / self.sample_s)
         if first == last:
-            self.series[first] += values
+            self.series[first] = [old + value for old, value in zip(self.series[first], values, strict=True)]
             return
         for position in range(first, last + 1):
             low, high = max(start, position * self.sample_s), min(end, (position + 1) * self.sample_s)
+            share = (high - low) / (end - start)
             for column, value in enumerate(values):
-                self.series[position, column] += value * ((high - low) / (end - start))
+                self.series[position][column] += value * share
 
     def widen(self) -> None:
         """Double the width of the time-series bins."""
-        self.series[: BINS // 2] = self.series[0::2] + self.series[1::2]
-        self.series[BINS // 2 :] = 0.0
+        pairs = zip(self.series[0::2], self.series[1::2], strict=True)
+        merged = [[a + b for a, b in zip(first, second, strict=True)] for first, second in pairs]
+        self.series = merged + [[0.0] * len(SERIES) for _ in range(BINS // 2)]
         self.sample_s *= 2.0
