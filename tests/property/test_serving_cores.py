@@ -163,7 +163,7 @@ def simulations(draw: st.DrawFn) -> tuple[Requests, StepTable, EngineConfig, Clu
     return requests, tables(draw, spare), engine, clusters(draw, concurrency, spare)
 
 
-@settings(deadline=None, max_examples=1000, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(simulations())
 def test_cores_agree(simulation: tuple[Requests, StepTable, EngineConfig, Cluster]) -> None:
     requests, table, engine, cluster = simulation
