@@ -141,7 +141,10 @@ def simulations(draw: st.DrawFn) -> tuple[Requests, StepTable, EngineConfig, Clu
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     n = draw(st.integers(1, 50))
     spare = draw(st.sampled_from([0, 0, 1, 3]))
-    engine = replace(engines(draw, spare), prefix_caching=draw(st.booleans()))
+    engine = engines(draw, spare)
+    if draw(st.booleans()):
+        host = draw(st.sampled_from([0, 50, 400])) // engine.block_tokens
+        engine = replace(engine, prefix_caching=True, host_kv_blocks=host, host_load_s_per_token=1e-4)
     inputs = rng.integers(1, draw(st.sampled_from([20, 200, 320])), n)
     concurrency = draw(st.sampled_from([None, None, 1, 5]))
     after = np.full(n, -1)

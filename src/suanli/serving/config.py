@@ -43,6 +43,8 @@ class EngineConfig:
     chunked_prefill : False admits a prompt only when all its new tokens fit into the budget of the step.
     conservativeness : sglang only: factor on the share of outstanding output that admission reserves [-].
     prefix_caching : prompts reuse cached blocks with the same hash; least recently used blocks are evicted.
+    host_kv_blocks : KV blocks of a second memory (host DRAM, SSD) that takes what the prefix cache evicts [block].
+    host_load_s_per_token : time to bring a token's KV back from there, which the step waits for [s].
     speculative_tokens, acceptance : draft tokens per step and the probability that each is accepted [-]. Progress
         per step is the expectation 1 + a + a^2 + ..., spread evenly over the steps.
     """
@@ -58,6 +60,8 @@ class EngineConfig:
     chunked_prefill: bool = True
     conservativeness: float = 1.0
     prefix_caching: bool = False
+    host_kv_blocks: int = 0
+    host_load_s_per_token: float = 0.0
     speculative_tokens: int = 0
     acceptance: float = 0.0
 
@@ -78,6 +82,13 @@ class EngineConfig:
         ]
         if not self.conservativeness > 0.0:
             problems.append(f"conservativeness must be positive, not {self.conservativeness}")
+        problems += [
+            f"{name} must not be negative, not {getattr(self, name)}"
+            for name in ("host_kv_blocks", "host_load_s_per_token")
+            if not getattr(self, name) >= 0
+        ]
+        if self.host_kv_blocks and not self.prefix_caching:
+            problems.append("host_kv_blocks needs prefix_caching")
         if self.speculative_tokens < 0:
             problems.append(f"speculative_tokens must not be negative, not {self.speculative_tokens}")
         if self.token_budget < self.max_num_seqs * (1 + self.speculative_tokens):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from suanli.serving.fast_blocks import hits
+from suanli.serving.fast_blocks import hits, host_hits
 from suanli.serving.fast_lists import first_timed, push_timed
 from suanli.serving.fast_meter import ended, token
 from suanli.serving.fast_rank import blocks_of, enqueue, leave, let_go
@@ -108,7 +108,8 @@ def _score(w: World, r: int, i: int, router: int) -> int:
     score = (p.kv_blocks - rank.free - rank.idle_kv) * p.block_tokens + rank.waiting_tokens
     if router == PREFIX_AWARE:
         target = job_at(w, i).target
-        score += target - min(hits(w, r, i) * p.hash_tokens, target - 1)
+        found = hits(w, r, i)
+        score += target - min((found + host_hits(w, r, i, found)) * p.hash_tokens, target - 1)
     return int(score)
 
 

@@ -96,6 +96,7 @@ def account(w: World, r: int, start: float, end: float, given: int) -> None:
     totals.steps += 1
     totals.prefill_tokens += prefill
     totals.decode_tokens += given
+    totals.loaded_tokens += rank.step_loaded_tokens
     totals.busy_s += seconds
     totals.prefill_j += prefill_j
     totals.decode_j += decode_j

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from suanli.serving.cost import step_seconds
-from suanli.serving.fast_blocks import available, hits, idle_among, pin, publish, release, take
+from suanli.serving.fast_blocks import available, hits, host_hits, idle_among, load, pin, publish, release, take
 from suanli.serving.fast_lists import RUN, WAIT, first_waiting, heap_pop, push_back, push_timed, unlink
 from suanli.serving.fast_meter import account, ended, gaps, token
 from suanli.serving.fast_rank import (
@@ -43,7 +43,7 @@ FRACTION = (1 << ADVANCE_BITS) - 1
 def plan(w: World, r: int, now: float) -> None:
     """Decide what the next step of a rank does and take its memory."""
     rank = rank_at(w, r)
-    rank.chunks = rank.chunk_tokens = rank.pairs_twice = 0
+    rank.chunks = rank.chunk_tokens = rank.pairs_twice = rank.step_loaded_tokens = 0
     rank.decodes = rank.advance = rank.preempted = rank.blocked = 0
     for place in range(rank.arrived):
         join_decode(w, r, slot_at(w, r, place).arrived)
@@ -160,7 +160,8 @@ def _admissible(w: World, r: int, i: int, budget: int, reserve: float) -> bool:
     found = hits(w, r, i)
     room = available(w, r) - p.block_kv * idle_among(w, r, i, found)
     held = found * p.block_kv
-    cached = job.target if job.hold_rank != NONE else min(found * p.hash_tokens, job.target - 1)
+    stored = (found + host_hits(w, r, i, found)) * p.hash_tokens
+    cached = job.target if job.hold_rank != NONE else min(stored, job.target - 1)
     if p.chunked_prefill == 0 and budget < job.target - cached <= p.token_budget:
         return False
     if p.scheduler == TENSORRT_LLM:
@@ -196,10 +197,14 @@ def _admit(w: World, r: int, i: int, now: float) -> None:
     rank, job = rank_at(w, r), job_at(w, i)
     p = pool_at(w, rank.pool)
     found = hits(w, r, i)
+    loads = host_hits(w, r, i, found)
     pin(w, r, i, found)
-    _enter(w, r, i, found * p.block_kv)
+    if loads > 0:
+        load(w, r, i, loads)
+        rank.step_loaded_tokens += loads * p.hash_tokens
+    _enter(w, r, i, job.pinned * p.block_kv)
     job.state = PREFILLING
-    job.tokens = min(found * p.hash_tokens, job.target - 1)
+    job.tokens = min(job.pinned * p.hash_tokens, job.target - 1)
     if math.isnan(job.admitted_s):
         job.admitted_s = now
         job.cached_tokens = job.tokens
@@ -233,9 +238,9 @@ def rank_seconds(w: World, r: int) -> float:
     if tokens == 0:
         return 0.0
     kv_tokens = rank.sum_tokens + rank.decodes if rank.decodes > 0 else 0
-    return step_seconds(
-        p, cost_at(w, rank.pool, tokens).base_s, rank.chunks + rank.decodes, 0.5 * rank.pairs_twice, kv_tokens
-    )
+    sequences = rank.chunks + rank.decodes
+    seconds = step_seconds(p, cost_at(w, rank.pool, tokens).base_s, sequences, 0.5 * rank.pairs_twice, kv_tokens)
+    return float(seconds + p.host_load_s_per_token * rank.step_loaded_tokens)
 
 
 @kernel
@@ -316,3 +321,4 @@ def drop_batch(w: World, r: int) -> None:
     """Nothing is planned."""
     rank = rank_at(w, r)
     rank.chunks = rank.chunk_tokens = rank.pairs_twice = rank.decodes = rank.grown = 0
+    rank.step_loaded_tokens = 0

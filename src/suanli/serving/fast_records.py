@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     pass
 
 NONE = -1
+HOST = -2  # pins of a hash block that is in the second memory
 NEVER = np.inf
 # Where a request is: on its way, waiting on a rank, computing its prompt, fetching its KV, with KV to decode from the
 # next step on, decoding, without an open rank, over.
@@ -46,6 +47,8 @@ POOL = np.dtype(
         ("advance", "i8"),
         ("block_kv", "i8"),
         ("hash_tokens", "i8"),
+        ("host_room", "i8"),  # hash blocks of the second memory
+        ("host_load_s_per_token", "f8"),
         ("hands_over", "i8"),  # requests go to the next pool after their prompt
         ("first_rank", "i8"),
         ("behind_rank", "i8"),
@@ -123,16 +126,19 @@ JOB = np.dtype(
         ("blocks", "i4"),  # KV blocks held while its prompt is computed; follows from the KV length afterwards
         ("pinned", "i4"),
         ("cached_run", "i4"),  # its own unshared hash blocks that are idle in the cache
+        ("host_run", "i4"),  # those behind them in the second memory
         ("prev", "i4"),  # neighbours in the waiting or running list
         ("next", "i4"),
         ("lru_prev", "i4"),
         ("lru_next", "i4"),
+        ("host_prev", "i4"),
+        ("host_next", "i4"),
         ("next_arrived", "i4"),
         ("next_lost", "i4"),
         ("due", "i4"),  # output tokens when it leaves the rank where it is
         ("here", "i4"),  # rank where it waits or runs
         ("hold_rank", "i4"),  # rank that keeps its KV until it has been fetched
-        ("run_rank", "i4"),  # rank of cached_run
+        ("run_rank", "i4"),  # rank of cached_run and host_run
         ("hold_blocks", "i4"),
         ("hold_pinned", "i4"),
         ("order", "i4"),
@@ -163,6 +169,9 @@ RANK = np.dtype(
         ("idle_kv", "i8"),  # KV blocks of idle cached hash blocks
         ("lru_head", "i8"),
         ("lru_tail", "i8"),
+        ("host_head", "i8"),
+        ("host_tail", "i8"),
+        ("host_used", "i8"),
         ("running", "i8"),
         ("waiting", "i8"),
         ("waiting_tokens", "i8"),
@@ -180,6 +189,7 @@ RANK = np.dtype(
         ("fresh", "i8"),  # requests that join the decode batch with the next decode step
         ("chunks", "i8"),
         ("chunk_tokens", "i8"),
+        ("step_loaded_tokens", "i8"),
         ("pairs_twice", "i8"),
         ("decodes", "i8"),  # sequences that decode in this step
         ("advance", "i8"),
@@ -218,7 +228,7 @@ SLOT = np.dtype(
     align=True,
 )
 
-BLOCK = np.dtype([("pins", "i4"), ("prev", "i4"), ("next", "i4")], align=True)  # pins -1: not cached
+BLOCK = np.dtype([("pins", "i4"), ("prev", "i4"), ("next", "i4")], align=True)  # pins NONE: nowhere
 
 TIMED = np.dtype([("at_s", "f8"), ("job", "i8")], align=True)  # entry 0 of a heap has its size as job
 

@@ -56,6 +56,8 @@ def _pool_values(pool: Pool) -> dict[str, Any]:
         "advance": pool.advance,
         "block_kv": pool.block_kv,
         "hash_tokens": pool.hash_tokens,
+        "host_room": engine.host_kv_blocks // pool.block_kv if pool.block_kv else 0,
+        "host_load_s_per_token": engine.host_load_s_per_token,
         "hands_over": pool.hands_over,
         "first_rank": pool.first_rank,
         "behind_rank": pool.first_rank + pool.replicas * pool.ranks,
@@ -109,7 +111,7 @@ def _ranks(setup: Setup) -> NDArray[Any]:
     ranks = np.zeros(setup.ranks, dtype=RANK)
     ranks["end_s"] = ranks["ready_s"] = NEVER
     ranks["sample_s"] = setup.recording.sample_s
-    for name in ("lru_head", "lru_tail", "partial"):
+    for name in ("lru_head", "lru_tail", "host_head", "host_tail", "partial"):
         ranks[name] = NONE
     for place, pool in enumerate(setup.pools):
         mine = np.arange(pool.first_rank, pool.first_rank + pool.replicas * pool.ranks)

@@ -45,6 +45,7 @@ TOTALS = np.dtype(
         ("preemptions", "i8"),
         ("prefill_tokens", "i8"),  # prompt tokens computed, recomputation included
         ("decode_tokens", "i8"),  # tokens that decode steps gave
+        ("loaded_tokens", "i8"),  # prompt tokens whose KV came back from the second memory
         ("busy_s", "f8"),  # sum of the steps that had work on this rank
         ("idle_step_s", "f8"),  # waiting for slower ranks inside steps of the group
         ("prefill_j", "f8"),

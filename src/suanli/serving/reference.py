@@ -38,7 +38,8 @@ class Rank:
 
     def wipe(self) -> None:
         """Lose all memory and the step in progress."""
-        self.blocks = BlockPool(self.engine.kv_blocks, self.pool.block_kv)
+        host = self.engine.host_kv_blocks // self.pool.block_kv if self.pool.block_kv else 0
+        self.blocks = BlockPool(self.engine.kv_blocks, self.pool.block_kv, host)
         self.batch = Batch()
         self.expired = []
         self._rest()
@@ -76,7 +77,7 @@ class Rank:
 
     def uncached_tokens(self, job: Job) -> int:
         """Prompt tokens that this rank would have to compute [token]."""
-        return job.target - min(self._hits(job) * self.pool.hash_tokens, job.target - 1)
+        return job.target - min(sum(self._hits(job)) * self.pool.hash_tokens, job.target - 1)
 
     # --- planning a step ---------------------------------------------------------------------------------------
 
@@ -149,8 +150,9 @@ class Rank:
 
     # --- memory ------------------------------------------------------------------------------------------------
 
-    def _hits(self, job: Job) -> int:
-        return self.blocks.hits(job.keys) if self.pool.block_kv else 0
+    def _hits(self, job: Job) -> tuple[int, int]:
+        """Hash blocks of a prompt cached here, and those after them in the second memory."""
+        return self.blocks.hits(job.keys) if self.pool.block_kv else (0, 0)
 
     def _blocks_of(self, tokens: int, *, finished: bool) -> int:
         """KV blocks for `tokens`, with the slots of draft tokens once the prompt is finished."""
@@ -185,10 +187,11 @@ class Rank:
         return max(self.ratio - decay * self.ratio_steps, floor)
 
     def _admissible(self, job: Job, budget: int, reserve: float) -> bool:
-        engine, hits = self.engine, self._hits(job)
+        engine = self.engine
+        hits, loads = self._hits(job)
         room = self.blocks.available - self.pool.block_kv * self.blocks.idle_among(job.keys[:hits])
         held = hits * self.pool.block_kv
-        cached = job.target if job.hold else min(hits * self.pool.hash_tokens, job.target - 1)
+        cached = job.target if job.hold else min((hits + loads) * self.pool.hash_tokens, job.target - 1)
         if not engine.chunked_prefill and budget < job.target - cached <= engine.token_budget:
             return False
         if engine.scheduler == "tensorrt_llm":
@@ -212,9 +215,12 @@ class Rank:
 
     def _admit(self, job: Job, now: float) -> None:
         self._enter(job)
-        job.pinned = self._hits(job)
-        for key in job.keys[: job.pinned]:
+        hits, loads = self._hits(job)
+        for key in job.keys[:hits]:
             self.blocks.pin(key)
+        job.pinned = hits + loads
+        self.blocks.load(job.keys[hits : job.pinned])
+        self.batch.loaded_tokens += loads * self.pool.hash_tokens
         job.blocks = job.pinned * self.pool.block_kv
         job.tokens = min(job.pinned * self.pool.hash_tokens, job.target - 1)
         self.meter.admitted(job, now)
@@ -290,7 +296,10 @@ class Rank:
         if tokens == 0:
             return 0.0
         requests = len(batch.chunks) + len(batch.decodes)
-        return step_seconds(pool.table, float(pool.base_s[tokens]), requests, 0.5 * batch.pairs_twice, batch.kv_tokens)
+        seconds = step_seconds(
+            pool.table, float(pool.base_s[tokens]), requests, 0.5 * batch.pairs_twice, batch.kv_tokens
+        )
+        return seconds + self.engine.host_load_s_per_token * batch.loaded_tokens
 
     def finish(self, start: float, end: float) -> tuple[list[Job], list[Job]]:
         """Let the planned step take effect at `end` [s]; returns the requests that are done and those handed over."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Hashable
 
 import numpy as np
 
 from suanli.serving.outcome import ITL_BINS, QUEUE_FULL, RECORD, TIMED_OUT, TOO_LONG, TOTALS, Outcome
 from suanli.serving.reference import Rank
+from suanli.serving.reference_blocks import Key
 from suanli.serving.reference_fleet import NEVER, Fleet, Group, State
 from suanli.serving.reference_job import Job
 from suanli.serving.reference_meter import Meter
@@ -131,7 +131,7 @@ class ReferenceCluster:
     def _job(self, index: int) -> Job:
         requests, chains = self.setup.requests, self.setup.chains
         shared = chains.ids[chains.start[index] : chains.start[index + 1]].tolist()
-        own: list[Hashable] = [(index, block) for block in range(len(shared), int(chains.full[index]))]
+        own: list[Key] = [(index, block) for block in range(len(shared), int(chains.full[index]))]
         by_class = self.setup.pools[0].engine.policy == "priority"
         return Job(
             index,

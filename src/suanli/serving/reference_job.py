@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from suanli.serving.reference import Rank
+    from suanli.serving.reference_blocks import Key
 
 
 @dataclass(slots=True)
@@ -28,7 +28,7 @@ class Job:
     output: int
     line: int  # class of its queue
     session: int
-    keys: list[Hashable]  # its hash blocks
+    keys: list[Key]  # its hash blocks
     target: int
     due: int = 0  # output tokens when it leaves the rank where it is
     tokens: int = 0
@@ -58,6 +58,7 @@ class Batch:
     advance: int = 0
     pairs_twice: int = 0
     kv_tokens: int = 0
+    loaded_tokens: int = 0
     preempted: bool = False
 
     @property

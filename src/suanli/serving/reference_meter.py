@@ -79,6 +79,7 @@ class Meter:
         totals["steps"] += 1
         totals["prefill_tokens"] += batch.prefill_tokens
         totals["decode_tokens"] += given
+        totals["loaded_tokens"] += batch.loaded_tokens
         totals["busy_s"] += seconds
         totals["prefill_j"] += joules[0]
         totals["decode_j"] += joules[1]
