@@ -58,10 +58,21 @@ def test_replay_agrees_with_the_closed_form_at_light_load(folder: Path) -> None:
 def test_table_and_files(run: Callable[..., tuple[int, str, str]], folder: Path) -> None:
     code, out, _ = run("simulate", "study.yaml", "--requests", "500", "--records", "r.parquet", "--trace", "t.json")
     assert code == 0
-    for words in ("time to first token", "500 requests in", "500 done", "meet the limits", "predicted"):
+    for words in ("time to first token", "500 requests in", "500 done", "meet the limits", "KV blocks of 16 tokens"):
         assert words in out
     assert pq.read_table(folder / "r.parquet").num_rows == 500
     assert json.loads((folder / "t.json").read_text())["traceEvents"]
+
+
+def test_limits_from_a_log_are_used_and_shown_beside_the_predicted(run: Callable[..., tuple[int, str, str]]) -> None:
+    arguments = ("simulate", "study.yaml", "--requests", "300", "--kv-blocks", "700", "--report", "served.html")
+    code, out, _ = run(*arguments)
+    assert code == 0
+    assert "kv_blocks 700 given," in out
+    assert "700 KV blocks" in out
+    page = Path("served.html").read_text()
+    assert page.count("<svg") == 8
+    assert "kv_blocks 700 given" in page
 
 
 def test_json_repeats_and_a_plan_file_is_accepted(run: Callable[..., tuple[int, str, str]]) -> None:
@@ -94,6 +105,7 @@ def test_a_trace_is_replayed_whole(run: Callable[..., tuple[int, str, str]], fol
     [
         (["--deployment", "99"], "99 given, the plan has 1 to"),
         (["--deployment", "none.json"], "none.json: cannot be read"),
+        (["--max-num-seqs", "999999"], "token_budget 8192 must hold max_num_seqs 999999"),
         (["--router", "best"], "--router: 'best' given, accepted:"),
     ],
 )

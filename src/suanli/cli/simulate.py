@@ -14,6 +14,8 @@ from rich.table import Table
 from suanli.cli.plan import console, planned
 from suanli.cli.problems import fail, problems_reported
 from suanli.cli.question import Given
+from suanli.report.files import write_text
+from suanli.report.served import served_html
 from suanli.search.replay import Replay, pools_of_file, replay
 from suanli.search.result import Pool
 from suanli.search.study import Study
@@ -45,6 +47,9 @@ def simulate_command(
     records: Annotated[Path | None, typer.Option(help="one row per request, Parquet")] = None,
     trace: Annotated[Path | None, typer.Option(help="Chrome trace of the first steps, JSON")] = None,
     trace_from: Annotated[float, typer.Option(min=0.0, help="begin of the trace, in seconds of the run")] = 0.0,
+    report: Annotated[Path | None, typer.Option(help="distributions and load over time, HTML")] = None,
+    kv_blocks: Annotated[int | None, typer.Option(min=1, help="blocks per rank as the engine logs them")] = None,
+    max_num_seqs: Annotated[int | None, typer.Option(min=1, help="sequences per rank as the engine is told")] = None,
     requests: Annotated[int | None, typer.Option(min=1, help="how many to draw; a trace is replayed whole")] = None,
     seed: Annotated[int, typer.Option(min=0, help="of the drawing")] = 0,
     router: Annotated[str, typer.Option(help=f"one of {', '.join(get_args(Router))}")] = "least_outstanding",
@@ -58,19 +63,30 @@ def simulate_command(
     with problems_reported(Given({}).names(study)):
         question = Study.from_yaml(study)
         pools = _pools(question, deployment)
-        found = replay(question, pools, count=requests, seed=seed, router=cast("Router", router), recording=recording)
+        found = replay(
+            question,
+            pools,
+            count=requests,
+            seed=seed,
+            router=cast("Router", router),
+            recording=recording,
+            kv_blocks=kv_blocks,
+            max_num_seqs=max_num_seqs,
+        )
         if records:
             write_records(found.result, records)
         if trace:
             write_chrome_trace(found.result, trace)
-    summary = found.result.summary(Slo(ttft_s=question.slo.ttft_p99, tpot_s=question.slo.tpot_p99))
+        summary = found.result.summary(Slo(ttft_s=question.slo.ttft_p99, tpot_s=question.slo.tpot_p99))
+        if report:
+            write_text(report, served_html(_name(pools), found.result, summary, found.assumptions))
     if format_ is Format.json:
         typer.echo(
             json.dumps({"pools": [pool.to_dict() for pool in pools], "assumptions": found.assumptions} | summary)
         )
     else:
         _print(found, summary)
-    for path in (records, trace):
+    for path in (records, trace, report):
         if path:
             typer.echo(f"wrote {path}", err=True)
 
@@ -84,9 +100,13 @@ def _pools(study: Study, deployment: str) -> tuple[Pool, ...]:
     return plan[rank - 1].pools
 
 
+def _name(pools: tuple[Pool, ...]) -> str:
+    return " + ".join(f"{pool.instances}x {pool.system} {pool.label}" for pool in pools)
+
+
 def _print(found: Replay, summary: Summary) -> None:
     out = console()
-    out.print(" + ".join(f"{pool.instances}x {pool.system} {pool.label}" for pool in found.pools))
+    out.print(_name(found.pools))
     table = Table("milliseconds", *COLUMNS)
     for column in table.columns[1:]:
         column.justify = "right"

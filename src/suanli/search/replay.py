@@ -72,33 +72,43 @@ def replay(
     seed: int = 0,
     router: Router = "least_outstanding",
     recording: Recording | None = None,
+    kv_blocks: int | None = None,
+    max_num_seqs: int | None = None,
     catalog: Catalog | None = None,
 ) -> Replay:
     """Serve the workload of a study, or `requests`, on the pools of a deployment of its plan. Raises StudyError.
 
     count : requests to draw where the workload is not a trace.   seed : of the drawing.
+    kv_blocks, max_num_seqs : limits of a rank of the first pool as an engine logs them; predicted when not given.
     """
     facts = catalog or load(study.overlays)
     demand = demand_of(study, facts) if study.workload.trace is None else None
     drawn, notes = (requests, []) if requests is not None else workload_of(study, facts, count, seed)
     shape = demand or _demand_of(drawn)
     pools = [_instance(study, facts, pool, shape, caching=drawn.prefixes is not None) for pool in chosen]
-    first = pools[0]
-    engine = first.ready.setting.engine
-    cluster = Cluster(
-        replicas=first.pool.instances,
-        ranks=first.pool.dp,
-        router=router,
-        concurrency=round(study.workload.concurrency) if study.workload.concurrency is not None else None,
-        path_s=engine.first_token_s.si + engine.frontend_s.si,
-        decode=_decode_pool(pools) if len(pools) > 1 else None,
-    )
+    given = {name: value for name, value in (("kv_blocks", kv_blocks), ("max_num_seqs", max_num_seqs)) if value}
+    notes += [f"{name} {value:,} given, {getattr(pools[0].engine, name):,} predicted" for name, value in given.items()]
     try:
-        result = simulate(drawn, first.table, first.engine, cluster, recording)
+        pools[0] = replace(pools[0], engine=replace(pools[0].engine, **given))
+        cluster = _cluster(study, pools, router)
+        result = simulate(drawn, pools[0].table, pools[0].engine, cluster, recording)
     except ConfigError as error:
         raise StudyError([f"simulate: {error}"]) from None
     notes += [note for one in pools for note in _notes(one)]
     return Replay(tuple(chosen), result, tuple(dict.fromkeys(notes)))
+
+
+def _cluster(study: Study, pools: list[_Instance], router: Router) -> Cluster:
+    first = pools[0]
+    engine, users = first.ready.setting.engine, study.workload.concurrency
+    return Cluster(
+        replicas=first.pool.instances,
+        ranks=first.pool.dp,
+        router=router,
+        concurrency=round(users) if users is not None else None,
+        path_s=engine.first_token_s.si + engine.frontend_s.si,
+        decode=_decode_pool(pools) if len(pools) > 1 else None,
+    )
 
 
 def pools_of_file(path: Path) -> tuple[Pool, ...]:
@@ -228,5 +238,5 @@ def _decode_pool(pools: list[_Instance]) -> DecodePool:
 
 def _notes(one: _Instance) -> list[str]:
     blocks, seqs = one.engine.kv_blocks, one.engine.max_num_seqs
-    predicted = f"{one.pool.role}: {blocks:,} KV blocks of {BLOCK_TOKENS} tokens per rank (predicted)"
+    predicted = f"{one.pool.role}: {blocks:,} KV blocks of {BLOCK_TOKENS} tokens per rank"
     return [predicted, f"{one.pool.role}: {seqs} sequences and {one.engine.token_budget:,} tokens per step and rank"]
