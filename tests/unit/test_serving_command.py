@@ -1,6 +1,7 @@
 """`suanli simulate` from the outside, and replays of a plan."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,7 +72,10 @@ def test_limits_from_a_log_are_used_and_shown_beside_the_predicted(run: Callable
     assert "kv_blocks 700 given," in out
     assert "700 KV blocks" in out
     page = Path("served.html").read_text()
-    assert page.count("<svg") == 8
+    assert page.count("<svg") == 9
+    assert "limit 2,000" in page
+    assert "whole request (E2E)" in page
+    assert not re.search(r">[0-9.]+e[+-]?[0-9]+<", page)  # no exponents on the axes
     assert "kv_blocks 700 given" in page
 
 
@@ -105,7 +109,7 @@ def test_a_trace_is_replayed_whole(run: Callable[..., tuple[int, str, str]], fol
     [
         (["--deployment", "99"], "99 given, the plan has 1 to"),
         (["--deployment", "none.json"], "none.json: cannot be read"),
-        (["--max-num-seqs", "999999"], "token_budget 8192 must hold max_num_seqs 999999"),
+        (["--max-num-seqs", "999999"], "must hold max_num_seqs 999999 decoding sequences"),
         (["--router", "best"], "--router: 'best' given, accepted:"),
     ],
 )

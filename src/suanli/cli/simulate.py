@@ -15,7 +15,7 @@ from suanli.cli.plan import console, planned
 from suanli.cli.problems import fail, problems_reported
 from suanli.cli.question import Given
 from suanli.report.files import write_text
-from suanli.report.served import served_html
+from suanli.report.served import ROWS, ended, served_html
 from suanli.search.replay import Replay, pools_of_file, replay
 from suanli.search.result import Pool
 from suanli.search.study import Study
@@ -24,8 +24,6 @@ from suanli.serving.export import write_chrome_trace, write_records
 from suanli.serving.summary import Slo, Summary
 
 TRACED_STEPS = 5_000  # steps per rank in a Chrome trace
-METRICS = {"ttft": "time to first token", "tpot": "time per output token", "itl": "gap between tokens"}
-METRICS |= {"e2e": "whole request", "queue": "wait before the first step"}
 COLUMNS = ("mean", "p50", "p90", "p95", "p99")
 
 
@@ -79,7 +77,8 @@ def simulate_command(
             write_chrome_trace(found.result, trace)
         summary = found.result.summary(Slo(ttft_s=question.slo.ttft_p99, tpot_s=question.slo.tpot_p99))
         if report:
-            write_text(report, served_html(_name(pools), found.result, summary, found.assumptions))
+            limits = {"ttft": question.slo.limits("ttft"), "tpot": question.slo.limits("tpot")}
+            write_text(report, served_html(_name(pools), found.result, summary, limits, found.assumptions))
     if format_ is Format.json:
         typer.echo(
             json.dumps({"pools": [pool.to_dict() for pool in pools], "assumptions": found.assumptions} | summary)
@@ -110,16 +109,11 @@ def _print(found: Replay, summary: Summary) -> None:
     table = Table("milliseconds", *COLUMNS)
     for column in table.columns[1:]:
         column.justify = "right"
-    for key, words in METRICS.items():
+    for key, words in ROWS.items():
         values = [summary[f"{key}_{column}_ms"] for column in COLUMNS]
         table.add_row(words, *("-" if value is None else f"{value:,.1f}" for value in values))
     out.print(table)
-    ended = ", ".join(
-        f"{summary[name]:,} {name.replace('_', ' ')}"
-        for name in ("done", "unfinished", "too_long", "queue_full", "timed_out")
-        if summary[name] or name == "done"
-    )
-    out.print(f"{summary['requests']:,} requests in {summary['end_s']:,.0f} s: {ended}")
+    out.print(ended(summary))
     out.print(f"{summary['preemptions']:,} preemptions; at most {_share(summary)} of the KV blocks in use")
     out.print(
         f"{_number(summary['output_token_per_s'])} output tokens/s, {_number(summary['request_per_s'])} requests/s, "

@@ -1,137 +1,141 @@
-"""A simulation as one page: percentiles, distributions of the latencies, and the load over time."""
+"""A simulation as one page: percentiles against the limits, distributions of the latencies, the load over time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from suanli.report.svg import LogAxis, axis_over, element, text
-from suanli.serving.export import distribution, time_series
+from suanli.report.served_charts import Series, distribution_chart, over_time_chart
+from suanli.report.wording import DASH, compact, counted, plain
+from suanli.serving.export import time_series
+from suanli.serving.outcome import STATUS_NAMES
 from suanli.serving.summary import Result, Summary
 
-Array = NDArray[np.float64]
+if TYPE_CHECKING:
+    import jinja2
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640.0, 230.0, 64.0, 16.0, 14.0, 34.0
-POINTS = 400  # of one line
-PERCENTILES = ("mean", "p50", "p90", "p95", "p99")
-LATENCIES = {"ttft": "time to first token", "tpot": "time per output token", "e2e": "whole request"}
-ROWS = LATENCIES | {"itl": "gap between tokens", "queue": "wait before the first step"}
-SERIES = {
-    "decode_token_per_s": "output tokens per second",
-    "prefill_token_per_s": "prompt tokens computed per second",
-    "batch_mean": "sequences in a step, all ranks",
-    "kv_share": "share of the KV blocks in use",
-    "step_power_w": "power of the chips in their steps, W",
+COLUMNS = ("mean", "p50", "p90", "p95", "p99")
+ROWS = {
+    "ttft": "time to first token (TTFT)",
+    "tpot": "time per output token (TPOT)",
+    "itl": "gap between tokens (ITL)",
+    "e2e": "whole request (E2E)",
+    "queue": "wait before the first step",
 }
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1340px; margin: 30px auto; padding: 0 24px; color: #1c2126;
-  font-variant-numeric: tabular-nums; background: #fbfaf7; }
-h1 { font-size: 24px; font-weight: 620; } h2 { font-size: 15px; font-weight: 600; margin: 18px 0 4px; }
-table { border-collapse: collapse; } td, th { padding: 3px 14px; text-align: right; border-bottom: 1px solid #e4e3de; }
-td:first-child, th:first-child { text-align: left; padding-left: 0; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(520px, 1fr)); gap: 8px 32px; }
-svg { width: 100%; height: auto; } svg text { font-size: 11.5px; fill: #626c76; }
-.line { fill: none; stroke: #0072b2; stroke-width: 1.6; } .grid { stroke: #e4e3de; }
-.mark { stroke: #d55e00; stroke-dasharray: 4 3; }
-p, li { color: #626c76; }
-"""
+DRAWN = ("ttft", "tpot", "e2e")  # kept per request; gaps are counted in bins
+SERIES = {
+    "decode_token_per_s": Series("Output tokens per second"),
+    "prefill_token_per_s": Series("Prompt tokens computed per second"),
+    "batch_mean": Series("Sequences in a step, all ranks"),
+    "kv_share": Series("KV blocks in use", percent=True),
+    "busy_share": Series("Ranks at work", percent=True),
+    "step_power_w": Series("Power of the chips in their steps, W"),
+}
+MS = 1e3
+
+Limits = Mapping[str, Mapping[str, float]]
 
 
-def served_html(title: str, result: Result, summary: Summary, notes: Sequence[str]) -> str:
-    """One HTML file that needs nothing else."""
-    charts = [_distribution(words, getattr(result, f"{key}_s") * 1e3, summary, key) for key, words in LATENCIES.items()]
+@dataclass(frozen=True)
+class Tile:
+    """A number to be seen from afar."""
+
+    label: str
+    value: str
+    unit: str = ""
+    note: str = ""
+    bad: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A percentile, and the limit that it misses or keeps."""
+
+    value: str
+    limit: str = ""
+    bad: bool = False
+
+
+def served_html(title: str, result: Result, summary: Summary, limits_s: Limits, notes: Sequence[str]) -> str:
+    """One HTML file that needs nothing else.
+
+    limits_s : limits of the study by metric (ttft, tpot) and percentile [s].
+    """
+    context = {
+        "title": title,
+        "counts": ended(summary),
+        "saturated": bool(summary["saturated"]),
+        "tiles": _tiles(summary),
+        "columns": COLUMNS,
+        "rows": [(words, [_cell(summary, key, name, limits_s) for name in COLUMNS]) for key, words in ROWS.items()],
+        "distributions": _distributions(result, limits_s),
+        "series": _series(result),
+        "notes": notes,
+        "version": version("suanli"),
+    }
+    return str(_template().render(context))
+
+
+def ended(summary: Summary) -> str:
+    """How many requests there were, how long it took, and how they ended."""
+    ways = [f"{summary[name]:,} {name.replace('_', ' ')}" for name in STATUS_NAMES if summary[name]]
+    took = f"{counted(int(summary['requests'] or 0), 'request')} in {plain(round(float(summary['end_s'] or 0.0), 1))} s"
+    return f"{took}: {', '.join(ways)}" if ways else took
+
+
+@lru_cache(maxsize=1)
+def _template() -> jinja2.Template:
+    import jinja2  # noqa: PLC0415 (start-up time)
+
+    loader = jinja2.PackageLoader("suanli.report", "templates")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template("served.html.j2")
+
+
+def _tiles(summary: Summary) -> list[Tile]:
+    share, rate = summary.get("good_share"), summary.get("goodput_request_per_s")
+    tiles = []
+    if share is not None:
+        tiles.append(Tile("within the limits", f"{share:.1%}", "", f"{compact(rate)} requests/s of goodput"))
+    requests = f"{compact(summary['request_per_s'])} requests/s"
+    tiles.append(Tile("output tokens per second", compact(summary["output_token_per_s"]), "", requests))
+    for prefix, name in (("", "ranks"), ("prefill_pool_", "prefill pool"), ("decode_pool_", "decode pool")):
+        if f"{prefix}busy_share" in summary:
+            busy, batch = summary[f"{prefix}busy_share"], compact(summary[f"{prefix}batch_mean"])
+            value = DASH if busy is None else f"{busy:.0%}"
+            tiles.append(Tile(f"{name} at work", value, "", f"{batch} sequences per rank and step"))
+            peak, mean = (summary[f"{prefix}kv_{kind}_share"] for kind in ("peak", "mean"))
+            note = f"{mean or 0.0:.0%} on average; {counted(int(summary['preemptions'] or 0), 'preemption')}"
+            tiles.append(Tile(f"KV blocks, {name} at most", f"{peak:.0%}", "", note))
+    joule = compact(summary["energy_per_output_token_j"])
+    tiles.append(Tile("energy per output token", joule, "J", f"{compact(summary['power_w'])} W of chips"))
+    return tiles
+
+
+def _cell(summary: Summary, key: str, column: str, limits_s: Limits) -> Cell:
+    value, limit = summary[f"{key}_{column}_ms"], limits_s.get(key, {}).get(column)
+    shown = DASH if value is None else f"{value:,.1f}"
+    if limit is None:
+        return Cell(shown)
+    return Cell(shown, f"limit {plain(limit * MS)}", value is None or value > limit * MS)
+
+
+def _distributions(result: Result, limits_s: Limits) -> list[tuple[str, str]]:
+    found = []
+    for key in DRAWN:
+        limits = {name: limit * MS for name, limit in limits_s.get(key, {}).items()}
+        found.append(
+            (ROWS[key][0].upper() + ROWS[key][1:], distribution_chart(getattr(result, f"{key}_s") * MS, limits))
+        )
+    return [(title, chart) for title, chart in found if chart]
+
+
+def _series(result: Result) -> list[tuple[str, str]]:
     series = time_series(result)
-    charts += [_over_time(words, series["time_s"], series[key]) for key, words in SERIES.items()]
-    body = [
-        element("h1", escape(title)),
-        element("p", escape(_counts(summary))),
-        _table(summary),
-        element("div", *(chart for chart in charts if chart), class_="charts"),
-        element("ul", *(element("li", escape(note)) for note in notes)) if notes else "",
-    ]
-    head = element("meta", charset="utf-8") + element("title", escape(title)) + element("style", STYLE)
-    return "<!doctype html>\n" + element("html", element("head", head), element("body", *body), lang="en") + "\n"
-
-
-def _counts(summary: Summary) -> str:
-    words = [f"{summary['requests']:,} requests in {summary['end_s']:,.0f} s"]
-    words += [
-        f"{summary[name]:,} {name.replace('_', ' ')}" for name in ("done", "unfinished", "timed_out") if summary[name]
-    ]
-    if summary["saturated"]:
-        words.append("saturated: waits grow with the length of the run")
-    return ", ".join(words)
-
-
-def _table(summary: Summary) -> str:
-    head = element("tr", element("th", "milliseconds"), *(element("th", column) for column in PERCENTILES))
-    rows = []
-    for key, words in ROWS.items():
-        values = [summary[f"{key}_{column}_ms"] for column in PERCENTILES]
-        cells = ("-" if value is None else f"{value:,.1f}" for value in values)
-        rows.append(element("tr", element("td", words), *(element("td", cell) for cell in cells)))
-    return element("table", head, *rows)
-
-
-def _figure(title: str, *parts: str) -> str:
-    drawing = element("svg", *parts, viewBox=f"0 0 {WIDTH:.0f} {HEIGHT:.0f}", role="img", aria_label=title)
-    return element("section", element("h2", escape(title)), drawing)
-
-
-def _distribution(words: str, values_ms: Array, summary: Summary, key: str) -> str:
-    """Share of the requests at or below a latency, on a logarithmic axis, with the p99 marked."""
-    values, share = distribution(values_ms[values_ms > 0.0], POINTS)
-    if values.size == 0:
-        return ""
-    across = axis_over(values.tolist(), LEFT, WIDTH - RIGHT)
-    heights = HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP)
-    parts = _grid(across, [(f"{level:.0%}", 1.0 - level) for level in (0.0, 0.25, 0.5, 0.75, 1.0)])
-    p99 = summary[f"{key}_p99_ms"]
-    if p99:
-        place = across.at(p99)
-        parts.append(element("line", x1=place, x2=place, y1=TOP, y2=HEIGHT - BOTTOM, class_="mark"))
-        parts.append(text("p99", place - 4, TOP + 10, text_anchor="end"))
-    line = _polyline([across.at(value) for value in values], heights.tolist())
-    return _figure(f"{words}, ms: share of the requests at or below", *parts, line)
-
-
-def _over_time(words: str, time_s: Array, values: Array) -> str:
-    """One quantity over the run."""
-    if not values.max() > 0.0:
-        return ""
-    group = max(values.size // POINTS, 1)
-    kept = values[: values.size - values.size % group].reshape(-1, group).mean(axis=1)
-    times = time_s[: values.size - values.size % group : group]
-    top = float(kept.max()) * 1.05
-    span = max(float(times[-1]), 1e-9)
-    heights = HEIGHT - BOTTOM - kept / top * (HEIGHT - BOTTOM - TOP)
-    places = LEFT + times / span * (WIDTH - RIGHT - LEFT)
-    parts = [_rule(f"{top * level:,.4g}", 1.0 - level) for level in (0.0, 0.5, 1.0)]
-    for level in (0.0, 0.25, 0.5, 0.75, 1.0):
-        place = LEFT + level * (WIDTH - RIGHT - LEFT)
-        parts.append(text(f"{level * span:,.4g} s", place, HEIGHT - 12, text_anchor="middle"))
-    return _figure(words, *parts, _polyline(places.tolist(), heights.tolist()))
-
-
-def _grid(across: LogAxis, levels: list[tuple[str, float]]) -> list[str]:
-    parts = [_rule(label, share) for label, share in levels]
-    for tick in across.ticks:
-        place = across.at(tick)
-        parts.append(element("line", x1=place, x2=place, y1=TOP, y2=HEIGHT - BOTTOM, class_="grid"))
-        parts.append(text(f"{tick:,.4g}", place, HEIGHT - 12, text_anchor="middle"))
-    return parts
-
-
-def _rule(label: str, share: float) -> str:
-    """Horizontal line at a share of the height, from the top."""
-    height = TOP + share * (HEIGHT - BOTTOM - TOP)
-    rule = element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=height, y2=height, class_="grid")
-    return rule + text(label, LEFT - 6, height + 4, text_anchor="end")
-
-
-def _polyline(across: list[float], heights: list[float]) -> str:
-    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, heights, strict=True))
-    return element("polyline", points=points, class_="line")
+    charts = [(one.title, over_time_chart(one, series["time_s"], series[key])) for key, one in SERIES.items()]
+    return [(title, chart) for title, chart in charts if chart]

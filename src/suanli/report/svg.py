@@ -66,3 +66,10 @@ def axis_over(values: list[float], start: float, end: float, margin: float = 1.1
     """Axis that holds all positive values with some room at both ends."""
     kept = [value for value in values if value > 0.0 and math.isfinite(value)] or [1.0]
     return LogAxis(min(kept) / margin, max(kept) * margin, start, end)
+
+
+def round_top(top: float, most: int = 5) -> list[float]:
+    """Round values from 0 in equal steps, the last at or above `top` (> 0); at most `most` steps."""
+    power = 10.0 ** math.floor(math.log10(top / most))
+    step = next(size * power for size in (1.0, 2.0, 2.5, 5.0, 10.0) if size * power * most >= top * (1 - 1e-9))
+    return [step * count for count in range(math.ceil(top / step - 1e-9) + 1)]

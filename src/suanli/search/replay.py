@@ -86,10 +86,14 @@ def replay(
     drawn, notes = (requests, []) if requests is not None else workload_of(study, facts, count, seed)
     shape = demand or _demand_of(drawn)
     pools = [_instance(study, facts, pool, shape, caching=drawn.prefixes is not None) for pool in chosen]
-    given = {name: value for name, value in (("kv_blocks", kv_blocks), ("max_num_seqs", max_num_seqs)) if value}
-    notes += [f"{name} {value:,} given, {getattr(pools[0].engine, name):,} predicted" for name, value in given.items()]
+    predicted = pools[0].engine
+    blocks, seqs = kv_blocks or predicted.kv_blocks, max_num_seqs or predicted.max_num_seqs
+    if kv_blocks:
+        notes.append(f"kv_blocks {kv_blocks:,} given, {predicted.kv_blocks:,} predicted")
+    if max_num_seqs:
+        notes.append(f"max_num_seqs {max_num_seqs:,} given, {predicted.max_num_seqs:,} predicted")
     try:
-        pools[0] = replace(pools[0], engine=replace(pools[0].engine, **given))
+        pools[0] = replace(pools[0], engine=replace(predicted, kv_blocks=blocks, max_num_seqs=seqs))
         cluster = _cluster(study, pools, router)
         result = simulate(drawn, pools[0].table, pools[0].engine, cluster, recording)
     except ConfigError as error:

@@ -92,9 +92,9 @@ class EngineConfig:
         if self.speculative_tokens < 0:
             problems.append(f"speculative_tokens must not be negative, not {self.speculative_tokens}")
         if self.token_budget < self.max_num_seqs * (1 + self.speculative_tokens):
+            each = f" of {1 + self.speculative_tokens} tokens" if self.speculative_tokens else ""
             problems.append(
-                f"token_budget {self.token_budget} must hold max_num_seqs {self.max_num_seqs} decoding sequences"
-                f" of {1 + self.speculative_tokens} tokens"
+                f"token_budget {self.token_budget} must hold max_num_seqs {self.max_num_seqs} decoding sequences{each}"
             )
         refuse(problems)
 
