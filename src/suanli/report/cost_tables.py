@@ -28,6 +28,7 @@ BARS = 24  # characters of the widest bar
 HEADLINES: Mapping[str, str] = {
     "usd_per_mtok": "USD per million tokens",
     "usd_per_mtok_uncached_input": "USD per million input tokens",
+    "usd_per_mtok_cached_input": "USD per million cached input tokens",
     "usd_per_mtok_output": "USD per million output tokens",
     "usd_per_request": "USD per request",
     "usd_per_chip_hour": "USD per chip-hour",
@@ -139,7 +140,7 @@ def _bill(account: Account) -> Table:
 
 def _classes(account: Account) -> Table:
     table = table_of("", "tokens/s", "$ direct", "$ full", "", left=(0, 4))
-    notes = {"cached_input": "its time is not told apart", "output": "and reasoning"}
+    notes = {"cached_input": "reading its KV in prefill; its memory is in the output", "output": "and reasoning"}
     for name, price in account.one.classes.items():
         if price.tokens_per_s > 0.0:
             cells = (compact(price.tokens_per_s), compact(price.direct), compact(price.full))

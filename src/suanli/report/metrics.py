@@ -38,6 +38,9 @@ METRICS: tuple[Metric, ...] = (
     Metric("usd_per_mtok", "$/M tokens", "USD", "hourly cost over input and output tokens at the offered rate"),
     Metric("usd_per_mtok_blended_output", "$/M output, all in", "USD", "hourly cost over output tokens alone"),
     Metric("usd_per_mtok_uncached_input", "$/M input", "USD", "input tokens at the machine time that they take"),
+    Metric(
+        "usd_per_mtok_cached_input", "$/M cached input", "USD", "cached input tokens at the time of reading their KV"
+    ),
     Metric("usd_per_mtok_output", "$/M output", "USD", "output tokens at the machine time that they take"),
     Metric("capex_musd", "capex", "MUSD", "purchase of all provisioned chips with their systems"),
 )

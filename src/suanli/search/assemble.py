@@ -10,10 +10,10 @@ import numpy as np
 
 from suanli.catalog.schema import Chip, System
 from suanli.economics.price import CostBreakdown
-from suanli.economics.tokens import TokenClass, class_seconds, token_costs
 from suanli.mapping.ledger import StepCost, StepLoad
 from suanli.search.account import StepAccount, operator_times
 from suanli.search.candidates import Column, State, operating_point
+from suanli.search.classes import PoolTime, cached_share, class_prices
 from suanli.search.cost import PoolCost, SystemCost
 from suanli.search.estimate import Estimate, combine, spread
 from suanli.search.provision import provisioned_chips
@@ -298,7 +298,8 @@ def _prices(
             hourly / SECONDS_PER_HOUR / (rate * demand.output_tokens) * MTOK, down, up, worst.evidence
         ),
     }
-    for name, value in _classes(runs, prices, hourly, rate, demand).items():
+    times = [_pool_time(run, price, hourly, demand) for run, price in zip(runs, prices, strict=True)]
+    for name, value in class_prices(times, hourly, rate, demand).items():
         found[name] = spread(value, down, up, worst.evidence)
     capex = sum((price.cost.capex_per_chip or 0.0) * price.chips for price in prices)
     if capex:
@@ -306,26 +307,13 @@ def _prices(
     return found
 
 
-def _classes(
-    runs: tuple[Running, ...], prices: Sequence[PoolCost], hourly: float, rate: float, demand: Demand
-) -> dict[str, float]:
-    """Full cost per million tokens of uncached input and of output, by the machine time that each takes [USD]."""
-    if len(runs) > 1:
-        share = prices[0].usd_per_hour / hourly
-        prefill, decode = share * runs[0].load, (1.0 - share) * runs[1].load
-    else:
-        point = cast("Point", runs[0].state.point)
-        busy = runs[0].load
-        extra = float(((point.tpot_mixed - point.tpot_decode) * point.mixed_share / point.tpot)[0, 0])
-        prefill, decode = busy * extra, busy * (1.0 - extra)
-    tokens: dict[TokenClass, float] = {
-        "uncached_input": rate * demand.new_tokens,
-        "output": rate * demand.output_tokens,
-    }
-    busy_s = class_seconds(tokens=tokens, prefill_s=min(prefill, 1.0), decode_s=min(decode, 1.0 - prefill))
-    costs = token_costs(usd_per_hour=hourly, duration_s=1.0, tokens=tokens, busy_s=busy_s)
-    full = {name: costs.classes[name].full_usd_per_mtok for name in tokens}
-    return {f"usd_per_mtok_{name}": float(price) for name, price in full.items() if price is not None}
+def _pool_time(run: Running, price: PoolCost, hourly: float, demand: Demand) -> PoolTime:
+    """How the chips of a pool spend an hour."""
+    point, prefill = run.state.point, 1.0
+    if isinstance(point, Point):
+        prefill = float(((point.tpot_mixed - point.tpot_decode) * point.mixed_share / point.tpot)[0, 0])
+    cached = cached_share(run.state.model, run.work, demand) if prefill > 0.0 else 0.0
+    return PoolTime(price.usd_per_hour / hourly, run.load, prefill, cached)
 
 
 def _shares(step: StepCost) -> dict[str, float]:

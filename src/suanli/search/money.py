@@ -40,7 +40,12 @@ TOP = 20  # deployments that are sampled
 SAMPLES = 10_000
 SEED = 1
 # Metrics that move in proportion to the price of all tokens.
-FOLLOWERS = ("usd_per_mtok_blended_output", "usd_per_mtok_uncached_input", "usd_per_mtok_output")
+FOLLOWERS = (
+    "usd_per_mtok_blended_output",
+    "usd_per_mtok_uncached_input",
+    "usd_per_mtok_cached_input",
+    "usd_per_mtok_output",
+)
 
 
 @dataclass(frozen=True)
@@ -245,17 +250,18 @@ def bill_of(deployment: Deployment) -> Bill:
 def classes_of(deployment: Deployment, demand: Demand) -> dict[TokenClass, ClassPrice]:
     """Cost of each class of token by the machine time that it takes.
 
-    A cached input token is read where it lies; the closed form gives it no machine time of its own, so that what it
-    costs is in the price of the others. A reasoning token is an output token: a decode step does not know the
+    A cached input token takes the time in which new tokens attend to its KV; the memory that holds it is paid for by the
+    decoding that it leaves less room for. A reasoning token is an output token: a decode step does not know the
     difference, and the traffic counts them together.
     """
     bill, rates = bill_of(deployment), class_rates(demand, rate_of(deployment))
     busy = bill.busy / (bill.busy + bill.idle + bill.unavailable)
-    full: dict[TokenClass, float] = {
-        "uncached_input": deployment.value("usd_per_mtok_uncached_input"),
-        "output": deployment.value("usd_per_mtok_output"),
-    }
-    return {name: ClassPrice(rate, full.get(name, 0.0) * busy, full.get(name, 0.0)) for name, rate in rates.items()}
+    found = {}
+    for name, rate in rates.items():
+        metric = deployment.metrics.get(f"usd_per_mtok_{name}")
+        full = metric.value if metric else 0.0
+        found[name] = ClassPrice(rate, full * busy, full)
+    return found
 
 
 def _headlines(deployment: Deployment, draws: Mapping[str, np.ndarray]) -> dict[str, Quantiles]:
