@@ -253,7 +253,7 @@ def test_prices_of_the_region_come_first(catalog):
         hour[region] = cost_of(pod, market)
     assert hour["us"].per_chip_hour(1.0).rent == pytest.approx(2.70)
     assert hour["eu"].per_chip_hour(1.0).rent == pytest.approx(2.97)
-    assert hour["cn"].basis == "rented on_demand, price of another region"
+    assert hour["cn"].basis == "rented on demand, price of another region"
     assert "region" not in hour["eu"].basis
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from report_samples import small_plan
 
+from suanli.report.amounts import amount, label_of
 from suanli.report.cash_words import cash_words
-from suanli.report.cost_tables import label_of
 from suanli.report.html import html_text
 from suanli.report.money_charts import interval_chart, tornado_chart, utilisation_chart, waterfall_chart
 from suanli.report.money_html import money_section
@@ -51,7 +51,7 @@ def test_waterfall_bars_are_as_long_as_the_whole(found):
 def test_tornado_has_the_widest_input_on_top(found):
     svg = tornado_chart(found.money.account)
     names = re.findall(r'text-anchor="end">([^<]+)</text></g>', svg)
-    assert names[0] == "prediction: factor"
+    assert names[0] == "speed over predicted speed"
     assert len(names) <= 10
     assert "$" in svg
 
@@ -115,6 +115,16 @@ def test_power_in_words():
 def test_names_of_inputs_read_well():
     assert label_of("finance.cost_of_capital") == "finance: cost of capital"
     assert label_of("capex.rack@nvidia-x") == "capex: rack (nvidia-x)"
+    assert label_of("prediction.factor") == "speed over predicted speed"
+
+
+def test_values_of_inputs_carry_a_unit_that_reads():
+    assert amount(0.085, "finance.cost_of_capital", "1/year") == "8.5 % a year"
+    assert amount(0.085, "finance.cost_of_capital", "1/year", with_unit=False) == "8.5 %"
+    assert amount(0.09, "hardware.residual", "count") == "9 %"
+    assert amount(1.12, "energy.pue", "count") == "1.12"
+    assert amount(12.7, "facility.build", "USD/W") == "12.7 USD/W"
+    assert amount(0.407, "prediction.factor", "achieved over predicted") == "0.407x"
 
 
 def test_a_rent_repays_nothing(catalog):

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from suanli.economics.price import HOURS_PER_YEAR
 from suanli.economics.sensitivity import MorrisEffect, SobolShare
+from suanli.report.amounts import amount, label_of
 from suanli.report.cash_words import cash_words
 from suanli.report.headline import question
 from suanli.report.power_words import power_words
@@ -30,7 +31,7 @@ HEADLINES: Mapping[str, str] = {
     "usd_per_mtok_uncached_input": "USD per million input tokens",
     "usd_per_mtok_cached_input": "USD per million cached input tokens",
     "usd_per_mtok_output": "USD per million output tokens",
-    "usd_per_request": "USD per request",
+    "usd_per_request": "USD per 1,000 requests",
     "usd_per_chip_hour": "USD per chip-hour",
     "usd_per_useful_hour": "USD per useful hour, all chips",
     "capex_musd": "capex, MUSD",
@@ -38,6 +39,8 @@ HEADLINES: Mapping[str, str] = {
     "tokens_per_s_per_mw": "tokens/s per MW from the grid",
     "g_co2_per_mtok": "g CO2 per million tokens",
 }
+SCALES = {"usd_per_request": 1e3}  # what a label counts in
+CLASS_NOTES = {"cached_input": "reading its KV; its memory is paid for by the output", "output": "and reasoning"}
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ def _quantiles(account: Account) -> Table:
     table = table_of("", "p10", "p50", "p90")
     for name, label in HEADLINES.items():
         if name in account.one.headlines:
-            found = account.one.headlines[name]
+            found = account.one.headlines[name].scaled(SCALES.get(name, 1.0))
             table.add_row(label, *(compact(value) for value in (found.p10, found.p50, found.p90)))
     return table
 
@@ -140,11 +143,10 @@ def _bill(account: Account) -> Table:
 
 def _classes(account: Account) -> Table:
     table = table_of("", "tokens/s", "$ direct", "$ full", "", left=(0, 4))
-    notes = {"cached_input": "reading its KV in prefill; its memory is in the output", "output": "and reasoning"}
     for name, price in account.one.classes.items():
         if price.tokens_per_s > 0.0:
             cells = (compact(price.tokens_per_s), compact(price.direct), compact(price.full))
-            table.add_row(name.replace("_", " "), *cells, notes.get(name, ""))
+            table.add_row(name.replace("_", " "), *cells, CLASS_NOTES.get(name, ""))
     return table
 
 
@@ -206,16 +208,9 @@ def _tornado(account: Account) -> Table:
         one = fleet.ranges[swing.key]
         unit = unit_of_input(swing.key.partition("@")[0], fleet)
         bar = "\u2588" * max(round(BARS * swing.size / widest), 1)
-        ends = (compact(one.low), f"{compact(one.high)} {unit}")
+        ends = (amount(one.low, swing.key, unit, with_unit=False), amount(one.high, swing.key, unit))
         table.add_row(label_of(swing.key), *ends, compact(swing.at_low), compact(swing.at_high), bar)
     return table
-
-
-def label_of(key: str) -> str:
-    """Name of an input for people: what it is, and of what record."""
-    name, _, subject = key.partition("@")
-    words = name.replace("_", " ").replace(".", ": ", 1)
-    return f"{words} ({subject})" if subject else words
 
 
 def _morris(effects: Sequence[MorrisEffect]) -> Table:

@@ -13,7 +13,8 @@ from suanli.economics.machine_study import MachineStudy
 from suanli.economics.price import HOURS_PER_YEAR
 from suanli.economics.quote import Quote
 from suanli.economics.uncertainty import Swing
-from suanli.report.cost_tables import BARS, TORNADO, label_of, table_of, titled
+from suanli.report.amounts import label_of
+from suanli.report.cost_tables import BARS, TORNADO, table_of, titled
 from suanli.report.wording import compact
 
 SAMPLES = 10_000

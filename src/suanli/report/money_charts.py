@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from suanli.report.amounts import amount, label_of
 from suanli.report.charts import COLOURED, colour_of
-from suanli.report.cost_tables import label_of
 from suanli.report.svg import LogAxis, axis_over, element, text
 from suanli.report.wording import DASH, compact, plain
 from suanli.search.money import Account, FleetMoney
@@ -16,6 +16,11 @@ from suanli.search.ways import UTILISATIONS, Way, Ways
 WIDTH = 560.0
 ROW, BAR = 25.0, 14.0  # height of a row and of the bar in it
 NAMES, NUMBERS = 190.0, 62.0  # room for words on the left, and for a number on the right
+LONG_NUMBER, VALUE, UNIT = (
+    84.0,
+    52.0,
+    118.0,
+)  # room for a small price, for the low end of an input, and for its high one
 TOP, FOOT = 8.0, 30.0
 SHORT = 26  # characters of a name that fit on the left
 TORNADO = 10  # inputs that are drawn
@@ -66,7 +71,7 @@ def waterfall_chart(account: Account) -> str:
     lines, price = account.one.waterfall, account.one.deployment.value("usd_per_mtok")
     total = sum(lines.values())
     rows = [(name.replace("_", " "), price * value / total) for name, value in lines.items() if value]
-    scale, parts, reached = Scale(0.0, price), [], 0.0
+    scale, parts, reached = Scale(0.0, price, end=WIDTH - LONG_NUMBER), [], 0.0
     for row, (name, value) in enumerate(rows):
         tip = f"{name}: ${compact(value)} per million tokens, {value / price:.0%}"
         parts += [_name(name, row), _bar(scale, row, reached, reached + value, f"line {_part(name)}", tip)]
@@ -92,7 +97,7 @@ def tornado_chart(account: Account) -> str:
     swings, fleet = account.swings[:TORNADO], account.one.fleet
     middle = account.one.deployment.value("usd_per_mtok")
     ends = [end for swing in swings for end in (swing.at_low, swing.at_high)]
-    scale = Scale(min(*ends, middle), max(*ends, middle), NAMES + 44, WIDTH - NUMBERS)
+    scale = Scale(min(*ends, middle), max(*ends, middle), NAMES + VALUE, WIDTH - UNIT)
     parts = []
     for row, swing in enumerate(swings):
         one, unit = fleet.ranges[swing.key], unit_of_input(swing.key.partition("@")[0], fleet)
@@ -100,18 +105,19 @@ def tornado_chart(account: Account) -> str:
         parts.append(_name(words.split(" (")[0], row, words))
         for end, value in ((swing.at_low, one.low), (swing.at_high, one.high)):
             style = "line lower" if end == swing.at_low else "line upper"
-            tip = f"{words} {compact(value)} {unit}: ${compact(end)} per million tokens"
+            tip = f"{words} {amount(value, swing.key, unit)}: ${compact(end)} per million tokens"
             if end != middle:
                 parts.append(_bar(scale, row, middle, end, style, tip))
         left, right = sorted(((swing.at_low, one.low), (swing.at_high, one.high)))
-        parts.append(_number(compact(left[1]), scale.at(min(left[0], middle)) - 5, row, "end"))
-        parts.append(_number(compact(right[1]), scale.at(max(right[0], middle)) + 5, row))
+        values = amount(left[1], swing.key, unit, with_unit=False), amount(right[1], swing.key, unit)
+        parts.append(_number(values[0], scale.at(min(left[0], middle)) - 5, row, "end"))
+        parts.append(_number(values[1], scale.at(max(right[0], middle)) + 5, row))
     foot = TOP + ROW * len(swings)
     x = scale.at(middle)
     parts.append(element("line", x1=x, x2=x, y1=TOP, y2=foot + 4, class_="limit"))
     parts.append(text(f"${compact(middle)}", x, foot + 18, class_="label", text_anchor="middle"))
     for value, anchor in ((scale.low, "start"), (scale.high, "end")):
-        if abs(scale.at(value) - x) > 60:
+        if abs(scale.at(value) - x) > 84:
             parts.append(text(f"${compact(value)}", scale.at(value), foot + 18, class_="tick", text_anchor=anchor))
     return _svg(foot + FOOT, "tornado", *parts)
 

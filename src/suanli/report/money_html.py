@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from suanli.report.cash_words import cash_words
 from suanli.report.money_charts import interval_chart, tornado_chart, utilisation_chart, waterfall_chart, way_style
+from suanli.report.money_grids import Grid, classes_grid, headlines_grid
 from suanli.report.power_words import power_words
 from suanli.report.wording import DASH, compact, plain
 from suanli.search.money import Account, Money
@@ -22,17 +23,6 @@ class Figure:
     caption: str
     svg: str
     legend: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table: heads, rows of text, and a sentence under it."""
-
-    title: str
-    heads: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
-    words_last: bool = False  # the last column is text
 
 
 @dataclass(frozen=True)
@@ -54,7 +44,13 @@ def money_section(plan: Plan) -> MoneySection | None:
     return MoneySection(
         lead=_lead(plan, account),
         figures=_figures(plan.money, account),
-        tables=(_ways(account), _cash(account), _futures(plan.money)),
+        tables=(
+            classes_grid(account),
+            headlines_grid(plan.money, account),
+            _ways(account),
+            _cash(account),
+            _futures(plan.money),
+        ),
         power=power,
     )
 
@@ -66,8 +62,8 @@ def _lead(plan: Plan, account: Account) -> str:
     words = [
         f"Of every dollar, {bill.busy / total:.0%} is paid for work, {bill.idle / total:.0%} for waiting and "
         f"{bill.unavailable / total:.0%} for broken chips.",
-        f"An hour of work costs ${compact(found['usd_per_useful_hour'].p50)}, a request "
-        f"${compact(found['usd_per_request'].p50)} (medians).",
+        f"An hour of work costs ${compact(found['usd_per_useful_hour'].p50)}, a thousand requests "
+        f"${compact(found['usd_per_request'].p50 * 1e3)} (medians).",
     ]
     if "g_co2_per_mtok" in found:
         grams, power = found["g_co2_per_mtok"], found["tokens_per_s_per_mw"]

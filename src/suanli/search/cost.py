@@ -183,10 +183,15 @@ def _usd(profile: EconomicsProfile) -> Range:
 
 
 def _basis(found: Quote, profile: EconomicsProfile, *, away: bool) -> str:
-    words = profile.structure + (f" {profile.term}" if profile.term else "")
+    words = profile.structure + (f" {_term(profile)}" if profile.term else "")
     if found.basis != "rent":
         words += f", {found.basis}"
     return words + (", price of another region" if away and found.basis not in ("breakdown", "given") else "")
+
+
+def _term(profile: EconomicsProfile) -> str:
+    """Term of a rent in words: on demand, 3y."""
+    return (profile.term or "").replace("_", " ")
 
 
 def _reason(error: EconomicsError, profile: EconomicsProfile, market: Market) -> str:
@@ -195,7 +200,7 @@ def _reason(error: EconomicsError, profile: EconomicsProfile, market: Market) ->
     if "no capex" in text:
         return f"no purchase price in the catalog{until}"
     if "no rent" in text:
-        return f"no rental price for term '{profile.term}' in the catalog{until}"
+        return f"no rental price for {_term(profile)} in the catalog{until}"
     return text
 
 

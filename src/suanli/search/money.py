@@ -250,8 +250,8 @@ def bill_of(deployment: Deployment) -> Bill:
 def classes_of(deployment: Deployment, demand: Demand) -> dict[TokenClass, ClassPrice]:
     """Cost of each class of token by the machine time that it takes.
 
-    A cached input token takes the time in which new tokens attend to its KV; the memory that holds it is paid for by the
-    decoding that it leaves less room for. A reasoning token is an output token: a decode step does not know the
+    A cached input token takes the time in which new tokens attend to its KV; the memory that holds it is paid for by
+    the decoding that it leaves less room for. A reasoning token is an output token: a decode step does not know the
     difference, and the traffic counts them together.
     """
     bill, rates = bill_of(deployment), class_rates(demand, rate_of(deployment))
