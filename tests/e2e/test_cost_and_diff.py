@@ -41,7 +41,14 @@ def test_cost_shows_lines_that_add_up_and_every_way_of_paying(run):
     ]
     lines = {row[0].strip(): number(row[1]) for row in rows if len(row) == 5 and row[4].endswith("%")}
     assert lines.pop("total") == pytest.approx(sum(lines.values()), abs=0.003)
-    for words in ("owned (hyperscaler-owned-2026)", "rented 3y", "API of", "Cash flow", "prediction: factor", "work"):
+    for words in (
+        "owned (hyperscaler-owned-2026)",
+        "rented 3y",
+        "API of",
+        "Cash flow",
+        "speed over predicted speed",
+        "work",
+    ):
         assert words in done.out
 
 

@@ -63,7 +63,8 @@ def metrics(price: float | None, width: float = 1.5) -> dict[str, Estimate]:
     found |= {"chips": spread(8.0, 1.0, 1.0, "counted"), "power_kw": spread(12.0, 1.0, 1.0, "catalog")}
     if price is not None:
         money = {"usd_per_hour": 16.0, "usd_per_mtok": price, "usd_per_mtok_blended_output": price * 8.0}
-        money |= {"usd_per_mtok_uncached_input": price / 2.0, "usd_per_mtok_output": price * 4.0, "capex_musd": 0.3}
+        money |= {"usd_per_mtok_uncached_input": price / 2.0, "usd_per_mtok_cached_input": price / 20.0}
+        money |= {"usd_per_mtok_output": price * 4.0, "capex_musd": 0.3}
         found |= {key: spread(value, width, width, "pooled") for key, value in money.items()}
     return found
 

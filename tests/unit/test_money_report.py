@@ -72,12 +72,24 @@ def test_chances_stand_beside_the_intervals(found):
 def test_the_section_says_what_the_plan_says(found):
     section = money_section(found)
     assert len(section.figures) == 4
-    titles = [table.title for table in section.tables]
-    assert titles[1:] == ["Cash flow, USD", "Named futures, $ per million tokens"]
-    cash = section.tables[1]
+    tables = {table.title.split(",")[0]: table for table in section.tables}
+    assert list(tables) == [
+        "What a million tokens of each class cost",
+        "How sure the money is",
+        "Ways of paying",
+        "Cash flow",
+        "Named futures",
+    ]
+    cash = tables["Cash flow"]
     last = [float(cell.replace(",", "")) for cell in cash.rows[-1][1:]]
     assert sum(last[:-1]) == pytest.approx(last[-1], abs=3.0)
     assert "repaid after" in cash.note
+    classes = tables["What a million tokens of each class cost"]
+    bill = sum(float(row[1].replace(",", "")) * float(row[3].removeprefix("$")) * 0.0036 for row in classes.rows)
+    assert bill == pytest.approx(found[0].value("usd_per_hour"), rel=0.01)
+    for row in tables["How sure the money is"].rows:
+        low, middle, high = (float(cell.replace(",", "")) for cell in row[1:])
+        assert low <= middle <= high
     assert "does not bind" in section.power
     page = html_text(found)
     assert 'id="money"' in page
