@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from suanli.catalog import cache
+from suanli.catalog.capped import SIGN, capped_chip, capped_system, limit_of
 from suanli.catalog.files import CatalogError, near_matches
 from suanli.catalog.folder import DATA, Item, data_files, read_folder
 from suanli.catalog.overlay import overlay
@@ -64,11 +65,23 @@ class Catalog:
         return by_kind[kind]
 
     def find(self, kind: RecordKind, name: str) -> Any:  # noqa: ANN401 (the record type follows from kind)
-        """Return the record with this id or alias, upper or lower case. Raises CatalogError with near matches."""
+        """Return the record with this id or alias, upper or lower case. Raises CatalogError with near matches.
+
+        A chip or a system at a lowered power limit is written with the limit: ``nvidia-hgx-h100-8@500w``.
+        """
+        if SIGN in name and kind in ("chip", "system"):
+            return self._capped(kind, name)
         found = self.names[kind].get(name.lower())
         if found is None:
             raise CatalogError([_unknown(kind, name, self.names[kind])])
         return self.records(kind)[found]
+
+    def _capped(self, kind: RecordKind, name: str) -> Chip | System:
+        base, watts = limit_of(name)
+        if kind == "chip":
+            return capped_chip(self.chip(base), watts)
+        system = self.system(base)
+        return capped_system(system, self.chip_of(system), watts)
 
     def chip(self, name: str) -> Chip:
         """Return the chip with this id or alias. Raises CatalogError."""
@@ -105,9 +118,16 @@ class Catalog:
         """
         chosen: set[str] = set()
         problems: list[str] = []
+        capped: dict[str, System] = {}
         vendors = [(system.vendor.lower(), system.id) for system in self.systems.values()]
         for pattern in patterns:
             wanted = pattern.lower()
+            if SIGN in wanted:
+                try:
+                    capped[self.system(wanted).id] = self.system(wanted)
+                except CatalogError as error:
+                    problems += error.problems
+                continue
             hits = {name for key, name in self.names["system"].items() if fnmatch.fnmatchcase(key, wanted)}
             hits |= {name for vendor, name in vendors if fnmatch.fnmatchcase(vendor, wanted)}
             if not hits:
@@ -115,7 +135,8 @@ class Catalog:
             chosen |= hits
         if problems:
             raise CatalogError(problems)
-        return tuple(self.systems[name] for name in sorted(chosen))
+        known = {name: self.systems[name] for name in chosen} | capped
+        return tuple(known[name] for name in sorted(known))
 
 
 def _unknown(kind: str, name: str, known: Mapping[str, str]) -> str:

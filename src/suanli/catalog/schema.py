@@ -78,6 +78,14 @@ class Availability(Record):
     note: str | None = None
 
 
+class PowerPoint(Record):
+    """Speed of a chip whose power limit is lowered, as shares of the speed at its own limit."""
+
+    limit: Watts
+    arithmetic: Number  # of the peak rates: the clock that the limit leaves
+    memory: Number  # of the memory bandwidth
+
+
 class Chip(Record):
     """One accelerator package."""
 
@@ -94,6 +102,8 @@ class Chip(Record):
     peaks: tuple[Peak, ...]
     memory: Memory
     power: Watts  # chip power limit (TDP)
+    power_points: tuple[PowerPoint, ...] = ()  # what is known of lower limits
+    rated_power: Watts | None = None  # of a chip at a lowered limit: its own one
     traps: tuple[str, ...] = ()  # what a careless reader gets wrong about the published numbers
     facts: dict[str, Fact] = {}  # everything else that was found
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 from suanli.catalog import walk
+from suanli.catalog.capped import SIGN, base_id
 from suanli.catalog.files import CatalogError, near_matches
 from suanli.catalog.folder import Item
 from suanli.catalog.loader import Catalog, RecordKind
@@ -209,7 +210,7 @@ def rows(catalog: Catalog, kind: RecordKind, vendor: str | None = None, status: 
 def find_any(catalog: Catalog, name: str) -> tuple[RecordKind, Item]:
     """Return the record of whatever kind that has this id or alias. Raises CatalogError with near matches."""
     for kind in KINDS:
-        if name.lower() in catalog.names[kind]:
+        if base_id(name).lower() in catalog.names[kind] and (SIGN not in name or kind in ("chip", "system")):
             return kind, catalog.find(kind, name)
     known = [key for kind in KINDS for key in catalog.names[kind]]
     near = near_matches(name.lower(), known, 3)

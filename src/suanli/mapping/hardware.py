@@ -121,6 +121,8 @@ def hardware_of(
     )
     lanes = calibration.collectives if calibration else {}
     network = Network(levels, _pick(efficiency.link, bound), _pick(efficiency.collective_s, slow), lanes)
+    # Idling and memory draw the same watts at a lowered limit, and so a larger share of it.
+    share = _pick(chip.rated_power, slow) / _pick(chip.power, slow) if chip.rated_power is not None else 1.0
     out = system.scale_out
     usable = out is not None and out.bandwidth.known and out.latency.known
     return Hardware(
@@ -142,8 +144,8 @@ def hardware_of(
         memory=_pick(efficiency.memory, bound),
         kv_memory=_pick(efficiency.kv_memory, bound),
         kernel_s=_pick(efficiency.kernel_s, slow),
-        idle_power=_pick(efficiency.idle_power, slow),
-        memory_power=_pick(efficiency.memory_power, slow),
+        idle_power=_pick(efficiency.idle_power, slow) * share,
+        memory_power=_pick(efficiency.memory_power, slow) * share,
         compute_power=_pick(efficiency.compute_power, slow),
         calibration=calibration,
     )

@@ -14,6 +14,7 @@ from suanli.mapping.ledger import StepCost, StepLoad
 from suanli.search.account import StepAccount, operator_times
 from suanli.search.candidates import Column, State, operating_point
 from suanli.search.classes import PoolTime, cached_share, class_prices
+from suanli.search.clocks import clock_note
 from suanli.search.cost import PoolCost, SystemCost
 from suanli.search.estimate import Estimate, combine, spread
 from suanli.search.provision import provisioned_chips
@@ -214,6 +215,7 @@ def assemble(choices: tuple[Choice, ...], rate: float, demand: Demand) -> Deploy
         notes.append(
             f"KV transfer {transfer_seconds(runs[0].state, runs[1].state) * MS:.1f} ms per request, not hidden"
         )
+    notes += dict.fromkeys(clock_note(choice.chip) for choice in choices if choice.chip.rated_power is not None)
     sources = tuple(sorted({name for choice in choices for name in choice.sources}))
     return Deployment(
         pools=pools,

@@ -10,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
+from suanli.catalog.capped import base_id
 from suanli.catalog.schema import System
 from suanli.economics.capex import Range3
 from suanli.economics.finance import EconomicsError, Numbers, refuse
@@ -111,7 +112,7 @@ class PoolCost:
 
 def _quoted(system: System, market: Market, own: EconomicsProfile) -> tuple[Quote, bool]:
     """First quote that prices allow: the study's own, its region's, any; and whether it is from elsewhere."""
-    subjects = (system.id, system.chip)
+    subjects = (base_id(system.id), base_id(system.chip))
     machine = Machine(subjects, system.chips, system.vendor, _watts(system))
     near = market.near(subjects)
     given = [price for price in market.given if price.subject in subjects]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from suanli.catalog.capped import lowest_limit
 from suanli.catalog.schema import Chip, System
 from suanli.mapping.memory import weight_bytes
 from suanli.search.candidates import Column
@@ -65,11 +66,11 @@ def limit_excuse(deployment: Deployment, limits: Limits, pue: float | None = Non
 def power_excuse(system: System, chip: Chip, limits: Limits) -> Excuse | None:
     """Why a system cannot stand where a rack or a chip gets only so much power.
 
-    The catalog has no curve of speed over a lowered power limit, so that what does not fit stays dark. A supernode
-    fills its racks; smaller machines stand as far apart as they must.
+    Where the catalog has no curve of speed over a lowered power limit, what does not fit stays dark. A supernode fills
+    its racks; smaller machines stand as far apart as they must.
     """
     if limits.chip_power is not None and chip.power.si > limits.chip_power:
-        reason = f"a chip draws {chip.power.si:,.0f} W > {limits.chip_power:,.0f} W, no curve of lower limits known"
+        reason = f"a chip draws {chip.power.si:,.0f} W > {limits.chip_power:,.0f} W, {_lower(chip, limits.chip_power)}"
         return Excuse(system.id, reason, "limit")
     if limits.rack_power is None:
         return None
@@ -80,6 +81,15 @@ def power_excuse(system: System, chip: Chip, limits: Limits) -> Excuse | None:
         return None
     what = "a rack" if whole > node else "a node"
     return Excuse(system.id, f"{what} draws {whole / MS:,.0f} kW > {limits.rack_power / MS:,.0f} kW", "limit")
+
+
+def _lower(chip: Chip, watts: float) -> str:
+    """What is known of the chip at a lower limit."""
+    if not chip.power_points:
+        return "no curve of lower limits known"
+    if lowest_limit(chip) <= watts:
+        return f"taken at {watts:,.0f} W instead"
+    return f"its speed is known from {lowest_limit(chip):,.0f} W up"
 
 
 def any_fits(columns: tuple[Column, ...]) -> bool:

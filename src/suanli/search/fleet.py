@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from suanli.catalog.capped import base_id
 from suanli.economics.cashflow import CashFlow, cash_flow, waterfall
 from suanli.economics.compare import Alternative, of_quote
 from suanli.economics.finance import EconomicsError, Numbers
@@ -226,7 +227,7 @@ def fleet_of(deployment: Deployment, tokens_per_request: float, rate: float) -> 
         raise EconomicsError(f"{deployment.name}: no price")
     capacity = deployment.metrics["max_request_s"]
     error = Range(capacity.low / capacity.value, 1.0, capacity.high / capacity.value, "interval80")
-    group = "+".join(dict.fromkeys(f"{pool.chip}/{pool.engine}" for pool in deployment.pools))
+    group = "+".join(dict.fromkeys(f"{base_id(pool.chip)}/{pool.engine}" for pool in deployment.pools))
     return Fleet(deployment.name, deployment.prices, rate * tokens_per_request, error, group)
 
 

@@ -16,6 +16,7 @@ from suanli.economics.finance import EconomicsError
 from suanli.search.assemble import Choice, assemble, transfer_seconds
 from suanli.search.candidates import Column, aggregated_column, decode_column, operating_point, prefill_column
 from suanli.search.cite import citations_of, inputs_of, inputs_of_profile
+from suanli.search.clocks import with_lower_clocks
 from suanli.search.cost import NoPriceError, SystemCost, cost_or_rent
 from suanli.search.demand import demand_of
 from suanli.search.evaluate import Evaluated, closed_rate, evaluate, offered_rate, order_of, screen
@@ -176,11 +177,16 @@ def _systems(context: Context) -> tuple[list[System], list[Excuse]]:
     for system in chosen:
         named = bool(literal & {system.id, *(alias.lower() for alias in system.aliases)})
         chip = catalog.chip_of(system)
-        excuse = status_excuse(system, chip, study, named=named) or _too_hungry(system, chip, study)
+        excuse = status_excuse(system, chip, study, named=named)
         if excuse:
             excuses.append(excuse)
-        else:
-            kept.append(system)
+            continue
+        for one, core in with_lower_clocks(system, chip, study.limits):
+            hungry = _too_hungry(one, core, study)
+            if hungry:
+                excuses.append(hungry)
+            else:
+                kept.append(one)
     return kept, excuses
 
 

@@ -61,7 +61,7 @@ class Ready:
     @property
     def incomplete(self) -> bool:
         """Whether numbers that the answer needs are somebody's estimate."""
-        return self.evidence == "datasheet_incomplete"
+        return self.evidence == "datasheet_incomplete" or self.chip.rated_power is not None
 
 
 def status_excuse(system: System, chip: Chip, study: Study, *, named: bool) -> Excuse | None:
@@ -99,6 +99,8 @@ def cited_sources(chip: Chip, system: System) -> tuple[str, ...]:
     """Source ids of the catalog numbers that a plan on this system uses."""
     quantities = [*needed_quantities(chip, system), chip.power, system.power.all_in_per_chip]
     quantities += [level.latency for level in system.levels]
+    if chip.rated_power is not None:
+        quantities += [point.arithmetic for point in chip.power_points]
     if system.scale_out is not None:
         quantities += [system.scale_out.bandwidth, system.scale_out.latency]
     return tuple(sorted({quantity.source for quantity in quantities}))
