@@ -217,6 +217,27 @@ def test_a_machine_study_in_words_and_what_it_does_not_take(run, folder):
     assert "machine.chips" in done.err
 
 
+def test_a_deal_in_words_and_what_it_does_not_take(run, folder):
+    path = STUDIES[0].with_name("anthropic-tpu-deal.yaml")
+    shown = run("cost", str(path))
+    assert (shown.code, shown.err) == (0, "")
+    assert re.search(r"rented: price of a chip-hour +1\.60 +USD/chip/h +1\.60 +-0\.2%", shown.out)
+    figures = json.loads(run("cost", str(path), "--format", "json").out)["figures"]
+    assert {one["name"] for one in figures if one["published"]} == {
+        "rented: price of a chip-hour",
+        "together: price",
+        "together: IT power (published: over)",
+    }
+    done = run("cost", str(path), "--tornado")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    text = path.read_text(encoding="utf-8").replace("value: 10,", "value: -10,").replace("unit: year", "unit: chip")
+    (folder / "bad.yaml").write_text(text, encoding="utf-8")
+    done = run("cost", "bad.yaml")
+    assert (done.code, done.err.count("\n")) == (2, 2)
+    assert "bought.price: -10.0 given" in done.err
+    assert "rented.term: unit 'chip' given" in done.err
+
+
 def test_a_negative_price_in_an_overlay_is_named(run, folder):
     text = (
         "schema_version: 1\nprices:\n- id: nvidia-h100-sxm-rent-3y-2026-07\n  subject: nvidia-h100-sxm\n  what: rent\n"

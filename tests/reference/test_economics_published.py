@@ -12,8 +12,8 @@ import pytest
 
 from suanli.catalog.files import read_documents
 from suanli.economics.cashflow import cash_flow
+from suanli.economics.deal import figures_of, read_deal
 from suanli.economics.money import range_in, value_in
-from suanli.economics.price import contract_usd_per_chip_hour
 from suanli.economics.profile import load_profile
 from suanli.economics.quote import Machine, quote
 from suanli.economics.uncertainty import Candidate, Range, probability_cheapest, quantiles, sample_costs
@@ -90,15 +90,18 @@ def test_h200_breakdown_of_the_neocloud_line_by_line():
 
 
 def test_anthropic_tpu_deal():
-    (deal,) = read_documents(EXAMPLES / "anthropic-tpu-deal.yaml")
-    bought, rented, published = deal["bought"], deal["rented"], deal["published"]
-    chips = [value_in(quantity(part["chips"]), "chip") for part in (bought, rented)]
-    prices = [value_in(quantity(part["price"]), "USD") for part in (bought, rented)]
-    assert prices[0] / chips[0] == pytest.approx(25_000)
-    rent = contract_usd_per_chip_hour(prices[1], chips[1], value_in(quantity(rented["term"]), "year"))
-    assert rent == pytest.approx(value_in(quantity(published["rent"]), "USD/chip/h"), rel=0.005)
-    assert sum(prices) == pytest.approx(value_in(quantity(published["total"]), "USD"))
-    assert sum(chips) * value_in(quantity(deal["power"]), "W/chip") > value_in(quantity(published["power"]), "W")
+    """SemiAnalysis, 2025-11-28: 400,000 bought for about 10 billion, 600,000 rented for 42 billion over five years."""
+    found = {one.name.split(" (")[0]: one for one in figures_of(read_deal(EXAMPLES / "anthropic-tpu-deal.yaml"))}
+    assert found["bought: price of a chip"].value == pytest.approx(25_000)
+    rent = found["rented: price of a chip-hour"]
+    assert rent.value == pytest.approx(42e9 / (600_000 * 5 * 8766))
+    assert (rent.published, rent.value) == (1.60, pytest.approx(1.60, rel=0.005))
+    assert found["together: price"].value == pytest.approx(52.0)
+    power = found["together: IT power"]
+    assert power.value > power.published == 1.0
+    own, mixed = (found[name].value for name in ("bought: chip-hour under neocloud-colo-2026", "together: chip-hour"))
+    assert mixed == pytest.approx((4 * own + 6 * rent.value) / 10)
+    assert own < rent.value  # what is bought must be cheaper by the hour than what is rented, or nobody would buy
 
 
 def test_tpu_bill_agrees_with_the_deal():

@@ -14,6 +14,7 @@ from suanli.catalog.loader import load
 from suanli.cli.plan import console, planned
 from suanli.cli.problems import fail, problems_reported
 from suanli.cli.question import Given, study_of
+from suanli.economics.deal import figures_of, read_deal
 from suanli.economics.finance import EconomicsError, Numbers
 from suanli.economics.machine_study import read_machine_study
 from suanli.economics.model import chip_hour
@@ -21,6 +22,7 @@ from suanli.economics.sensitivity import morris, sobol
 from suanli.economics.uncertainty import tornado as tornado_of
 from suanli.economics.workbook import write_workbook
 from suanli.report.cost_tables import Extras, print_cost
+from suanli.report.deal_tables import deal_dict, print_deal
 from suanli.report.files import json_text, write_text
 from suanli.report.machine_tables import machine_dict, print_machine
 from suanli.search.money import Account, Money, account_of
@@ -54,13 +56,18 @@ def cost_command(
 ) -> None:
     """Take the price of one deployment apart: lines, intervals, ways of paying, cash flow.
 
-    A study of one machine without traffic (a file with the key `machine`) gives the price of its chip-hour.
+    A study of one machine without traffic (a file with the key `machine`) gives the price of its chip-hour, one of a
+    deal (keys `bought` and `rented`) what its totals imply.
     """
-    if _is_machine(study):
-        others = {"--csv": csv, "--xlsx": xlsx, "--morris": morris_, "--sobol": sobol_, "--economics": economics}
-        given = [name for name, value in others.items() if value]
-        if given:
-            fail(f"{', '.join(given)}: given with a machine without traffic, accepted: --edition, --tornado, --format")
+    keys = _keys(study)
+    others: dict[str, object] = {"--csv": csv, "--xlsx": xlsx, "--morris": morris_, "--sobol": sobol_}
+    others["--economics"] = economics
+    if {"bought", "rented"} <= keys:
+        _refuse(others | {"--edition": edition, "--tornado": tornado}, "a deal, accepted: --format")
+        _deal(study, format_)
+        return
+    if "machine" in keys:
+        _refuse(others, "a machine without traffic, accepted: --edition, --tornado, --format")
         _machine(study, edition, tornado=tornado, format_=format_)
         return
     values = {"economics": economics, "edition": edition}
@@ -79,12 +86,31 @@ def cost_command(
         typer.echo(f"wrote {path}", err=True)
 
 
-def _is_machine(study: Path) -> bool:
+def _refuse(options: Mapping[str, object], words: str) -> None:
+    """End with a message where an option was given that this kind of study does not take."""
+    given = [name for name, value in options.items() if value]
+    if given:
+        fail(f"{', '.join(given)}: given with {words}")
+
+
+def _keys(study: Path) -> set[str]:
+    """Keys at the top of a file, which tell what kind of study it is."""
     try:
         documents = read_documents(study)
     except CatalogError:
-        return False  # the study says what is wrong
-    return len(documents) == 1 and isinstance(documents[0], Mapping) and "machine" in documents[0]
+        return set()  # the study says what is wrong
+    return set(documents[0]) if len(documents) == 1 and isinstance(documents[0], Mapping) else set()
+
+
+def _deal(path: Path, format_: Format) -> None:
+    try:
+        figures = figures_of(read_deal(path))
+    except EconomicsError as error:
+        fail(*error.problems)
+    if format_ is Format.json:
+        typer.echo(json_text(deal_dict(figures)), nl=False)
+    else:
+        print_deal(console(), path.stem, figures)
 
 
 def _machine(path: Path, edition: str | None, *, tornado: bool, format_: Format) -> None:
