@@ -286,10 +286,18 @@ def test_an_edition_picks_the_profile_of_its_date():
     assert profile_at(OWNED, "2025-08") == "hyperscaler-owned-2025-08"
     assert profile_at("hyperscaler-owned-2025-08", "2026-07") == OWNED
     assert profile_at("neocloud-debt-2026-a3", "2026-11") == "neocloud-debt-2026-a3"
+    assert profile_at("lease-2026", "2025-08") == "lease-2025-08"
+    assert profile_at("neocloud-debt-2026-unrated", "2025-08") == "neocloud-debt-2025-08-unrated"
+    # Loans against a rated customer came in 2026.
     with pytest.raises(
-        EconomicsError, match=r"no profile like 'lease-2026' with facts of 2025-08; accepted: lease-2026"
-    ):
-        profile_at("lease-2026", "2025-08")
+        EconomicsError, match=r"no profile like 'neocloud-debt-2026-a3' with facts of 2025-08"
+    ) as caught:
+        profile_at("neocloud-debt-2026-a3", "2025-08")
+    accepted = str(caught.value).split("accepted: ")[1]
+    assert "neocloud-debt-2025-08" in accepted
+    assert "2026" not in accepted
+    with pytest.raises(EconomicsError, match="accepted: an edition from 2025-08 on"):
+        profile_at(OWNED, "2019-01")
 
 
 def test_extending_in_a_circle_is_named(tmp_path):

@@ -98,17 +98,13 @@ def profile_names() -> tuple[str, ...]:
 
 def profile_at(name: str, edition: str) -> str:
     """Id of the shipped profile of the same structure as `name` with the newest facts up to `edition` (YYYY-MM)."""
-    kin = {
-        document["id"]: str(document["edition"])
-        for document, _ in (_document(other) for other in profile_names())
-        if _DATED.sub("", str(document["id"])) == _DATED.sub("", name)
-    }
-    until = {own: dated for own, dated in kin.items() if dated <= edition}
+    known = {str(document["id"]): str(document["edition"]) for document, _ in map(_document, profile_names())}
+    at_date = {own: dated for own, dated in known.items() if dated <= edition}
+    until = {own: dated for own, dated in at_date.items() if _DATED.sub("", own) == _DATED.sub("", name)}
     if not until:
-        raise EconomicsError(
-            f"economics: no profile like '{name}' with facts of {edition}; accepted: "
-            + (", ".join(f"{own} ({dated})" for own, dated in kin.items()) or ", ".join(profile_names()))
-        )
+        first = min(known.values())
+        accepted = ", ".join(at_date) if at_date else f"an edition from {first} on"
+        raise EconomicsError(f"economics: no profile like '{name}' with facts of {edition}; accepted: {accepted}")
     return str(max(until, key=lambda own: until[own]))
 
 
