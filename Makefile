@@ -39,6 +39,8 @@ docs: $(VENV)/.dev
 
 validate: $(VENV)/.dev  ## measured against predicted; needs the measurement files in SHARED
 	$(BIN)/python -m validation.run --data $(SHARED)/ground_truth
+	$(BIN)/python -m validation.operators.score --kind kernel --data $(SHARED)/ground_truth/kernels.csv
+	$(BIN)/python -m validation.operators.score --kind collective --data $(SHARED)/ground_truth/collectives.csv
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m validation.bench

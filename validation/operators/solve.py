@@ -16,6 +16,7 @@ from suanli.surface import Surface, corners
 Array = NDArray[np.float64]
 
 RIDGE = 1e-3
+ENOUGH = 60  # rows bound by arithmetic before the best of them says what can be reached
 MONOTONE = 1e3  # weight of a squared violation of monotony between neighbouring knots
 ROUNDS = 6
 
@@ -39,6 +40,27 @@ def _achieved(bound: Array, seconds: Array, select: NDArray[np.bool_]) -> float:
         return 0.7
     large = select & (bound >= np.quantile(bound[select], 0.8))
     return float(np.clip(np.quantile((bound / seconds)[large], 0.9), 0.02, 1.0))
+
+
+def best_seen(work: Work, seconds: Array, rate: float, bandwidth: float) -> float:
+    """Share of peak arithmetic that the best row reaches; 1 where too few rows are bound by arithmetic to show it."""
+    arithmetic = work.flops / rate
+    bound = arithmetic > work.bytes / bandwidth
+    if bound.sum() < ENOUGH:
+        return 1.0
+    return min(float(np.max(arithmetic[bound] / seconds[bound])), 1.0)
+
+
+def not_better(surface: Surface, lane: Lane, at: Work, rates: tuple[float, float], best: float) -> Surface:
+    """The surface with knots lifted so that none reaches more than the share `best` of peak arithmetic.
+
+    Beyond the rows a surface goes on as it bends, which would end at the datasheet. `at` is the work of the knots.
+    Traffic is left alone: how much bandwidth reads reach still grows at the largest sizes measured.
+    """
+    rate, bandwidth = rates
+    floor = np.maximum(at.flops / (best * rate), 1e-12)
+    least = np.log(floor / lane.base(at, rate, bandwidth)).reshape(surface.values.shape)
+    return Surface(surface.knots, np.maximum(surface.values, least))
 
 
 def matrix(knots: Sequence[Array], coordinates: Sequence[Array]) -> csr_matrix:
@@ -137,7 +159,9 @@ def fit(
     surface = surface_of(
         axes, work.coordinates, target, log_base_at, rising, smoothness=smoothness, tolerance=tolerance
     )
-    return Lane(lane.launch, lane.compute, lane.memory, surface)
+    knot_sizes = [2.0 ** axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")]
+    capped = not_better(surface, lane, at(knot_sizes), rates, best_seen(work, seconds, *rates))
+    return Lane(lane.launch, lane.compute, lane.memory, capped)
 
 
 def factor_errors(predicted: Array, measured: Array) -> Array:

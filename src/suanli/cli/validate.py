@@ -1,4 +1,4 @@
-"""`suanli validate`: predict measured deployments and say how far off the predictions are."""
+"""`suanli validate`: predict measured deployments, kernels or collectives and say how far off the predictions are."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.table import Table
 
 from suanli.catalog.files import CatalogError
 from suanli.validation.measured import MeasuredError
+from suanli.validation.operators import validate_operators
 from suanli.validation.report import Grouping, Validation, validate_inference
 from suanli.validation.score import Score
 
@@ -23,6 +24,8 @@ class Kind(StrEnum):
     """What was measured."""
 
     inference = "inference"
+    kernel = "kernel"
+    collective = "collective"
 
 
 class By(StrEnum):
@@ -42,15 +45,17 @@ class Format(StrEnum):
 
 
 def validate(
-    data: Annotated[Path, typer.Option("--data", help="CSV file with one measured configuration per row.")],
+    data: Annotated[Path, typer.Option("--data", help="CSV file with one measurement per row.")],
     kind: Annotated[Kind, typer.Option("--kind", help="What was measured.")] = Kind.inference,
     by: Annotated[By | None, typer.Option("--by", help="Also score by the values of this column.")] = None,
     output: Annotated[Format, typer.Option("--format", help="table or json")] = Format.table,
 ) -> None:
-    """Predict every measured configuration of a file and score the predictions."""
-    del kind  # one kind so far; the option names what the file holds
+    """Predict every measurement of a file and score the predictions."""
+    if kind is not Kind.inference and by in (By.model, By.engine):
+        typer.echo(f"--by {by.value} does not apply to --kind {kind.value}; accepted: chip, source", err=True)
+        raise typer.Exit(2)
     try:
-        found = validate_inference(data)
+        found = _validated(data, kind)
     except MeasuredError as error:
         problems = error.problems
     except CatalogError as error:
@@ -61,6 +66,12 @@ def validate(
     for problem in problems:
         typer.echo(problem, err=True)
     raise typer.Exit(2)
+
+
+def _validated(data: Path, kind: Kind) -> Validation:
+    if kind is Kind.inference:
+        return validate_inference(data)
+    return validate_operators(data, "kernel" if kind is Kind.kernel else "collective")
 
 
 def _show(found: Validation, by: By | None, output: Format) -> None:

@@ -3,7 +3,8 @@
 A group of n ranks fills the levels from the inside out; on a torus or mesh it takes the most cubic box. Bandwidth is
 one way per chip over all its links: a chip of a D-dimensional torus has 2 D links of bandwidth / (2 D) each.
 Closed forms: rings, lines and balanced dimension-ordered exchange (scaling book, "sharding"; derivation in
-docs/theory/torus.md). They are checked against linear programs on small tori in tests/reference/test_fabric_torus.py.
+docs/theory/collectives.md). They are checked against linear programs on small tori in
+tests/reference/test_fabric_torus.py.
 """
 
 from __future__ import annotations
