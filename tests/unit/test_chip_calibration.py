@@ -130,9 +130,9 @@ def test_time_does_not_fall_at_knots_along_rising_axes():
 def test_products_beyond_the_fitted_ones_reach_no_more_than_the_best_row():
     """Efficiency still rises with size at the edge of the rows; a fit without limit would go on to the datasheet."""
     sizes = 2.0 ** np.arange(6.0, 12.5, 0.5)
-    m, n, k = (axis.ravel() for axis in np.meshgrid(sizes, sizes[::3], sizes[::3], indexing="ij"))
+    m, n, k = (axis.ravel() for axis in np.meshgrid(sizes, sizes[7:], sizes[7:], indexing="ij"))
     rows = matmul_work(m, n, k, weight_bytes=2.0, activation_bytes=2.0)
-    seconds = Lane(2e-6, 0.95, 0.9).base(rows, RATE, BANDWIDTH) * (1.0 + 5.0 / np.log2(m))
+    seconds = Lane(2e-6, 0.95, 0.9).base(rows, RATE, BANDWIDTH) * (8192.0 / m) ** 0.4
 
     def at(sizes):
         return matmul_work(*sizes, weight_bytes=2.0, activation_bytes=2.0)
@@ -140,7 +140,7 @@ def test_products_beyond_the_fitted_ones_reach_no_more_than_the_best_row():
     how = OPERATORS["matmul"]
     lane = solve.fit(rows, seconds, (RATE, BANDWIDTH), how.knots, at, rising=how.rising)
     best = solve.best_seen(rows, seconds, RATE, BANDWIDTH)
-    assert 0.5 < best < 0.7
+    assert 0.5 < best < 0.8
     knot = matmul_work(65536.0, 65536.0, 65536.0, weight_bytes=2.0, activation_bytes=2.0)
     reached = float(knot.flops / RATE / lane.time(knot, RATE, BANDWIDTH))
     assert reached <= best * 1.001
