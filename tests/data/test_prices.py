@@ -9,6 +9,8 @@ import pytest
 
 from suanli.catalog.loader import Catalog, load
 from suanli.catalog.schema import Price
+from suanli.economics.profile import load_profile
+from suanli.economics.quote import Machine, quote
 from suanli.quantity import parse_unit
 
 LAST_EDITION = "2026-11"
@@ -114,6 +116,24 @@ def test_headline_systems_have_prices(catalog: Catalog, system: str, rented: boo
 @pytest.mark.parametrize("chip", ["google-tpu-v6e", "google-tpu-7x", "aws-trainium2", "aws-trainium3"])
 def test_clouds_own_chips_have_a_rent(catalog: Catalog, chip: str) -> None:
     assert any(p.what == "rent" and p.price.known for p in catalog.prices.values() if p.subject == chip)
+
+
+@pytest.mark.parametrize(
+    "system", ["nvidia-dgx-a100", "nvidia-h100-pcie-8", "nvidia-h100-nvl-8", "nvidia-rtx-pro-6000-8"]
+)
+def test_cards_that_shops_sell_have_a_purchase_price(catalog: Catalog, system: str) -> None:
+    subjects = _subjects(catalog, system)
+    assert any(price.what == "purchase" and price.subject in subjects for price in catalog.prices.values())
+
+
+def test_price_of_the_card_agrees_with_what_another_house_says_owning_it_costs(catalog: Catalog) -> None:
+    """SemiAnalysis, 2026-H2: RTX PRO 6000 at 0.975 kW, 0.68 USD/h for a hyperscaler."""
+    machine = Machine(("nvidia-rtx-pro-6000-8", "nvidia-rtx-pro-6000-se"), 8, "NVIDIA", (877.0, 975.0, 1072.0))
+    answer = quote(load_profile("hyperscaler-owned-2026"), machine, catalog.prices.values())
+    low, _, high = answer.interval()
+    assert answer.basis == "chip price"
+    assert float(answer.cost.total) == pytest.approx(0.68, rel=0.15)
+    assert low <= 0.68 <= high
 
 
 def test_chip_price_is_below_its_share_of_the_system(catalog: Catalog) -> None:
