@@ -86,7 +86,8 @@ def test_limits_are_kept_by_every_row(run):
     for one in content["deployments"]:
         assert one["metrics"]["chips"]["value"] <= 8
         assert one["metrics"]["power_kw"]["value"] <= 12
-    assert len(content["deployments"]) + len(content["excuses"]) == 2
+    named = {one["systems"][0].split("@")[0] for one in content["deployments"]}  # also at lowered clocks
+    assert len(named) + len(content["excuses"]) == 2
 
 
 def test_objective_sorts_the_rows(run):

@@ -33,7 +33,7 @@ def _study(**changes: object) -> Study:
 
 
 def _best(catalog, **changes: object) -> float:
-    found = plan(_study(**changes), catalog=catalog)
+    found = plan(_study(**changes), catalog=catalog, replays=0)  # laws of the closed form
     return found[0].value("usd_per_mtok") if len(found) else np.inf
 
 

@@ -22,6 +22,7 @@ from suanli.search.plan import Progress as Report
 from suanli.search.plan import plan
 from suanli.search.result import Plan
 from suanli.search.study import Study
+from suanli.search.verify import REPLAYS
 
 PIPE_WIDTH = 120  # columns of a table that does not go to a terminal
 
@@ -51,6 +52,7 @@ def plan_command(
     out: Annotated[Path | None, typer.Option(help="folder for plan.json, plan.csv and report.html")] = None,
     format_: Annotated[Format, typer.Option("--format", help="what is printed")] = Format.table,
     top: Annotated[int | None, typer.Option(min=1, help="rows to print; 10 in a table, all in json and csv")] = None,
+    replay: Annotated[int, typer.Option(min=0, help="best rows to replay in the simulator; 0 for none")] = REPLAYS,
     model: Annotated[str | None, _option("catalog id, or path of a config.json")] = None,
     weights: Annotated[str | None, _option("format of the weights: bf16, fp8, fp4 ...")] = None,
     input_: Annotated[float | None, _option("input tokens per request", "--input")] = None,
@@ -97,17 +99,17 @@ def plan_command(
     if study is None and not given.values:
         fail("give a study file, or --model with a workload; see `suanli plan --help`")
     with problems_reported(given.names(study)):
-        found = planned(study_of(study, given))
+        found = planned(study_of(study, given), replay)
         written = write_plan(found, out) if out else []
     show(found, format_, top)
     for path in written:
         typer.echo(f"wrote {path}", err=True)
 
 
-def planned(study: Study) -> Plan:
+def planned(study: Study, replays: int = REPLAYS) -> Plan:
     """Plan a study, with a progress bar when somebody is watching. Raises StudyError."""
     with _progress() as report:
-        return plan(study, progress=report)
+        return plan(study, progress=report, replays=replays)
 
 
 @contextmanager

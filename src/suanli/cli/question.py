@@ -90,7 +90,7 @@ def study_of(file: Path | None, given: Given) -> Study:
     if not sections:
         return Study.from_yaml(file)
     content = _content(file)
-    for key in ("workload", "slo", "limits"):
+    for key in ("workload", "slo", "limits", "serving"):
         inside = content.get(key)
         if key in sections and isinstance(inside, Mapping):
             gone = {other for name in sections[key] for other in CONTRADICTED.get(name, ())}

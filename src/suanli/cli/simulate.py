@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import logging
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import Annotated, get_args
 
 import typer
 from rich.table import Table
 
 from suanli.cli.plan import console, planned
 from suanli.cli.problems import fail, problems_reported
-from suanli.cli.question import Given
+from suanli.cli.question import Given, study_of
 from suanli.report.files import write_text
 from suanli.report.served import ROWS, ended, served_html
 from suanli.search.replay import Replay, pools_of_file, replay
@@ -50,27 +49,19 @@ def simulate_command(
     max_num_seqs: Annotated[int | None, typer.Option(min=1, help="sequences per rank as the engine is told")] = None,
     requests: Annotated[int | None, typer.Option(min=1, help="how many to draw; a trace is replayed whole")] = None,
     seed: Annotated[int, typer.Option(min=0, help="of the drawing")] = 0,
-    router: Annotated[str, typer.Option(help=f"one of {', '.join(get_args(Router))}")] = "least_outstanding",
+    router: Annotated[str | None, typer.Option(help=f"one of {', '.join(get_args(Router))}")] = None,
     format_: Annotated[Format, typer.Option("--format", help="what is printed")] = Format.table,
 ) -> None:
     """Serve the requests of a study on one deployment of its plan; percentiles of what every request saw."""
-    logging.getLogger("suanli").addHandler(logging.StreamHandler())
-    if router not in get_args(Router):
+    if router is not None and router not in get_args(Router):
         fail(f"--router: '{router}' given, accepted: {', '.join(get_args(Router))}")
     recording = Recording(steps=TRACED_STEPS if trace else 0, steps_from_s=trace_from)
+    flags = {"kv_blocks": kv_blocks, "max_num_seqs": max_num_seqs, "router": router}
+    given = {f"serving.{name}": value for name, value in flags.items() if value is not None}
     with problems_reported(Given({}).names(study)):
-        question = Study.from_yaml(study)
+        question = study_of(study, Given(given))
         pools = _pools(question, deployment)
-        found = replay(
-            question,
-            pools,
-            count=requests,
-            seed=seed,
-            router=cast("Router", router),
-            recording=recording,
-            kv_blocks=kv_blocks,
-            max_num_seqs=max_num_seqs,
-        )
+        found = replay(question, pools, count=requests, seed=seed, recording=recording)
         if records:
             write_records(found.result, records)
         if trace:

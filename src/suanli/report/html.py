@@ -14,6 +14,7 @@ from suanli.report.charts import COST, FOCUS, STRIP_WIDTH, THROUGHPUT, colour_of
 from suanli.report.headline import headline, question, ties
 from suanli.report.metrics import METRICS
 from suanli.report.money_html import money_section
+from suanli.report.replay_rows import HEADS, MISS_MARK, left_out, replay_lead, replay_rows
 from suanli.report.svg import LogAxis
 from suanli.report.wording import (
     DASH,
@@ -75,6 +76,11 @@ def html_text(plan: Plan) -> str:
         "tiles": _tiles(plan),
         "columns": COLUMNS,
         "rows": _rows(plan),
+        "replays": replay_rows(plan),
+        "replay_lead": replay_lead(plan),
+        "replay_heads": HEADS,
+        "left_out": left_out(plan),
+        "MISS_MARK": MISS_MARK,
         "charts": _charts(plan),
         "panels": [panel for panel in (cost_panel(shown), step_panel(shown, len(shown))) if panel],
         "details": [_detail(one) for one in shown],

@@ -13,6 +13,7 @@ from pathlib import Path
 from suanli.report.files import json_text, write_text
 from suanli.report.metrics import METRICS
 from suanli.report.money_schema import money_definitions
+from suanli.report.replay_schema import replay_definitions
 from suanli.report.schema_parts import Schema, count, listed, mapped, number, of, record, ref, text
 from suanli.report.wording import COST_PARTS, EVIDENCE, EXCUSES, KINDS, STEP_PARTS
 from suanli.search.result import PLAN_SCHEMA_VERSION
@@ -65,6 +66,7 @@ def _definitions() -> Schema:
         "point": _point(),
         "input": _input(),
         "citation": _citation(),
+        **replay_definitions(),
         **money_definitions(),
     }
 
@@ -123,7 +125,9 @@ def _deployment() -> Schema:
             "p_beats_best": number("probability of being better than the first; sampled for the first 20 by price"),
             "assumptions": listed(text("assumption"), "what was assumed"),
             "sources": listed(text("source id"), "sources behind this deployment"),
+            "replay": ref("replay") | {"description": "what the simulator saw; missing where it was not replayed"},
         },
+        ("replay",),
     )
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from suanli.report.headline import headline, question, ties
 from suanli.report.power_words import power_words
+from suanli.report.replay_rows import HEADS, MISS_MARK, left_out, replay_lead, replay_rows
 from suanli.report.wording import (
     DASH,
     EVIDENCE,
@@ -33,6 +34,7 @@ WIDE = 110  # columns of a terminal from which all numbers fit
 REASONS = 6  # excuses of a kind that are given with their reason
 NAMES = 8  # systems of the other kinds that are named
 DETAILED = ("slo", "limit", "memory", "data")  # kinds whose reasons differ from system to system
+NARROW_HEADS = (0, 1, 5, 6)  # of the replays, in a narrow terminal
 TIE_MARK = "≈"
 
 
@@ -73,6 +75,7 @@ def plan_parts(plan: Plan, top: int, columns: int) -> Iterator[RenderableType]:
         yield ranked_table(plan.deployments[:top], wide=columns >= WIDE)
         legend = _legend(plan, top, columns)
         yield Text("\n".join(["", *legend, ""]) if legend else "", style="dim")
+    yield from _replays(plan, top, wide=columns >= WIDE)
     if plan.power:
         yield Text(f"{power_words(plan.power)}\n")
     if plan.excuses:
@@ -107,6 +110,26 @@ def _cells(one: Deployment) -> list[Text]:
         Text(compact(one.value("tokens_per_joule"))),
         _two(one.bottleneck.split(",")[0].split(" (")[0], evidence_label(one.evidence)),
     ]
+
+
+def _replays(plan: Plan, top: int, *, wide: bool) -> Iterator[RenderableType]:
+    """What the simulator saw of the first rows."""
+    rows = replay_rows(plan, top)
+    if not rows:
+        yield from (Text(f"{line}\n", style="dim") for line in left_out(plan, top))
+        return
+    yield Text.assemble(("Replayed", "bold"), (f": {replay_lead(plan)}", "dim"))
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("#", justify="right", no_wrap=True)
+    shown = [place for place in range(len(HEADS)) if wide or place in NARROW_HEADS]
+    for place in shown:
+        table.add_column("\n".join(HEADS[place][:2]), justify="right", no_wrap=True)
+    for row in rows:
+        mark = " " if row.kept else MISS_MARK
+        table.add_row(f"{row.one.rank}{mark}", *(_two(*row.cells[place]) for place in shown))
+    yield table
+    notes = [f"{row.one.rank}: {note}" for row in rows for note in row.notes] + left_out(plan, top)
+    yield Text("\n".join([*notes, ""]), style="dim")
 
 
 def _optional(one: Deployment, metric: str) -> str:

@@ -42,6 +42,7 @@ class Choice:
     input_width: float  # factor from the ranges of guessed chip data, 1 where all is published
     sources: tuple[str, ...]
     instances: int | None = None  # given, or as many as the rate needs
+    chip_power: float | None = None  # mean W per chip, where a replay has it
 
     @property
     def best_rate(self) -> float:
@@ -118,6 +119,7 @@ def run_pool(choice: Choice, rate: float) -> Running:
             else decode_load(point.batch, demand)
         )
         power = float(point.energy_per_chip[0, 0] / point.tpot[0, 0])
+    power = power if choice.chip_power is None else choice.chip_power
     step = state.model.cost(load, trace=True)
     load_share = per_instance / choice.best_rate
     return Running(choice, state, instances, size, size * instances, load_share, power, load, step)
@@ -231,6 +233,7 @@ def assemble(choices: tuple[Choice, ...], rate: float, demand: Demand) -> Deploy
         sources=sources,
         steps=tuple(account_of(run) for run in runs),
         prices=prices,
+        choices=choices,
     )
 
 

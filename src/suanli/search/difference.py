@@ -17,7 +17,15 @@ from suanli.economics.price import SECONDS_PER_HOUR, TOKENS_PER_MTOK
 from suanli.search.plan_file import PlanFile, key_of, priced
 
 GROUPS = ("inputs", "model", "plan")
-TRAFFIC = ("workload", "slo", "model", "weights", "kv_cache", "activations")  # keys of a study behind the model
+TRAFFIC = (
+    "workload",
+    "serving",
+    "slo",
+    "model",
+    "weights",
+    "kv_cache",
+    "activations",
+)  # keys of a study behind the model
 SAME = 1e-12
 ROUNDING = 1e-12  # sums of the shares carry rounding; below this share of the price there is no change
 

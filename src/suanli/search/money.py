@@ -235,8 +235,9 @@ def repriced(order: Sequence[Deployment], money: Money, objective: str) -> tuple
 def bill_of(deployment: Deployment) -> Bill:
     """Split of the price of an hour: work by the load of each pool, then broken chips, then waiting."""
     total = sum(pool.usd_per_hour for pool in deployment.prices)
+    seen = deployment.utilisation / max(pool.load for pool in deployment.pools)
     busy = sum(
-        price.usd_per_hour * min(pool.load, 1.0)
+        price.usd_per_hour * min(pool.load * seen, 1.0)
         for price, pool in zip(deployment.prices, deployment.pools, strict=True)
     )
     broken = sum(

@@ -18,7 +18,7 @@ from suanli.search.candidates import Column, aggregated_column, decode_column, o
 from suanli.search.cite import citations_of, inputs_of, inputs_of_profile
 from suanli.search.clocks import with_lower_clocks
 from suanli.search.cost import NoPriceError, SystemCost, cost_or_rent
-from suanli.search.demand import demand_of
+from suanli.search.demand import demand_of, traced
 from suanli.search.evaluate import Evaluated, closed_rate, evaluate, offered_rate, order_of, screen
 from suanli.search.excuses import any_fits, limit_excuse, power_excuse, slo_excuse
 from suanli.search.front import front_of
@@ -28,9 +28,13 @@ from suanli.search.model import StudyModel, read_model
 from suanli.search.money import Money, Question, check, money_of, power_of, repriced
 from suanli.search.rank import ranked, sort_key, without_twins
 from suanli.search.records import Profiles, load_profiles
+from suanli.search.replay import Bench
 from suanli.search.result import Deployment, Excuse, Plan
 from suanli.search.study import Study, StudyError
 from suanli.search.systems import Ready, cited_sources, prepare, status_excuse, width_from_inputs
+from suanli.search.traffic import workload_of
+from suanli.search.verify import REPLAYS, verified
+from suanli.serving.config import ConfigError
 from suanli.serving.steady import Demand
 
 Array = NDArray[np.float64]
@@ -38,6 +42,9 @@ Array = NDArray[np.float64]
 PAIR_GAIN = 0.9
 
 Progress = Callable[[str, int, int], None]
+MS = 1e3
+# Requests that are replayed: as many as come while ANSWERS answers are given one after the other, at the highest rate.
+ANSWERS, FEWEST_REPLAYED, MOST_REPLAYED = 10.0, 5_000, 20_000
 KEEP = 2  # aggregated rows per system that are worked out in full
 
 
@@ -58,12 +65,16 @@ class Context:
         return Question(self.study, self.market, self.catalog, self.demand, self.model.graph.id)
 
 
-def plan(study: Study, *, catalog: Catalog | None = None, progress: Progress | None = None) -> Plan:
+def plan(
+    study: Study, *, catalog: Catalog | None = None, progress: Progress | None = None, replays: int = REPLAYS
+) -> Plan:
     """Rank the deployments that answer a study. Raises StudyError with every problem of the study.
 
-    `progress` is called with (system id, number done, number in all).
+    `progress` is called with (system id, number done, number in all). The best `replays` rows are replayed in the
+    serving simulator; 0 leaves the closed form as it is.
     """
     context = _context(study, catalog)
+    study = context.study
     systems, excuses = _systems(context)
     found: list[Deployment] = []
     others: list[Deployment] = []
@@ -98,12 +109,12 @@ def plan(study: Study, *, catalog: Catalog | None = None, progress: Progress | N
         progress("pairs", len(systems), len(systems))
     pairs, beyond = _pairs(context, tables, costs)
     found, over_limit = found + pairs, over_limit + beyond
-    order = ranked(without_twins(found), study.objective)
+    order = _verified(context, ranked(without_twins(found), study.objective), tables, replays)
     money, power = _money(context, order, over_limit, costs)
     order = repriced(order, money, study.objective) if money else order
     used = {name for one in (*order, *others) for name in one.sources} | set(context.market.profile.sources())
     return Plan(
-        study=study.model_dump(mode="json", exclude_none=True),
+        study=study.plain(),
         model=context.model.describe(),
         workload=context.demand.__dict__ | {"rate": study.workload.rate, "concurrency": study.workload.concurrency},
         objective=study.objective,
@@ -118,6 +129,35 @@ def plan(study: Study, *, catalog: Catalog | None = None, progress: Progress | N
         inputs=tuple(inputs),
         fronts={table.ready.system.id: front_of(table.aggregated, costs[table.ready.system.id]) for table in tables},
     )
+
+
+def _verified(
+    context: Context, order: Sequence[Deployment], tables: Sequence[Evaluated], replays: int
+) -> tuple[Deployment, ...]:
+    """The plan with its best rows replayed. Raises StudyError for settings of the engines that cannot be."""
+    if not replays or not order:
+        return tuple(order)
+    best = order[0]
+    answer_s = (best.value("ttft_p50_ms") + context.demand.output_tokens * best.value("tpot_p50_ms")) / MS
+    wanted = best.value("max_request_s") * ANSWERS * answer_s
+    count = int(min(max(wanted, FEWEST_REPLAYED), MOST_REPLAYED))
+    requests, notes = workload_of(context.study, context.catalog, count, 0)
+    ready = {table.ready.system.id: table.ready for table in tables}
+    bench = Bench(context.study, context.demand, requests, tuple(notes), ready)
+
+    def rebuild(choices: tuple[Choice, ...]) -> Deployment | None:
+        rate = context.study.workload.rate
+        if rate is None:
+            size, column = choices[0].instances or 1, choices[0].column
+            users = float(context.study.workload.concurrency or 0.0)
+            rate = size * closed_rate(column, choices[0].row, users / size)
+        one = assemble(choices, rate, context.demand)
+        return one if limit_excuse(one, context.study.limits, context.market.pue) is None else None
+
+    try:
+        return verified(order, bench, replays, context.study.objective, rebuild)
+    except ConfigError as error:
+        raise StudyError([f"serving: {line}" for line in str(error).split("; ")]) from None
 
 
 def _money(
@@ -145,6 +185,7 @@ def _context(study: Study, catalog: Catalog | None) -> Context:
     except StudyError as error:
         problems += error.problems
     try:
+        study = traced(study)
         demand = demand_of(study, facts)
     except StudyError as error:
         problems += error.problems

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from suanli.search.account import StepAccount
 from suanli.search.cost import PoolCost
 from suanli.search.estimate import Estimate, significant
+from suanli.search.replayed import Replayed
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from suanli.search.assemble import Choice
     from suanli.search.megawatt import PowerPrice
     from suanli.search.money import Money
 
@@ -72,6 +74,9 @@ class Deployment:
     sources: tuple[str, ...]
     steps: tuple[StepAccount, ...] = ()  # one step of every pool, operator by operator
     prices: tuple[PoolCost, ...] = ()  # what the chips of every pool cost; empty without prices
+    choices: tuple[Choice, ...] = ()  # what it was assembled from
+    replay: Replayed | None = None  # None where it was not replayed
+    unreplayed: str = ""  # why, where its rank asked for it
     also_on: tuple[str, ...] = ()  # larger or smaller systems of the same chip with the same answer
     rank: int = 0
     tie_with_best: bool = False
@@ -81,6 +86,13 @@ class Deployment:
     def mode(self) -> str:
         """Aggregated or disaggregated."""
         return "aggregated" if len(self.pools) == 1 else "disaggregated"
+
+    @property
+    def utilisation(self) -> float:
+        """Offered rate over the highest one within the SLO [-]: by the replay where there is one."""
+        if self.replay is not None and self.replay.utilisation is not None:
+            return self.replay.utilisation
+        return max(pool.load for pool in self.pools)
 
     @property
     def systems(self) -> tuple[str, ...]:
@@ -122,8 +134,9 @@ class Deployment:
             "evidence": self.evidence,
             "tie_with_best": self.tie_with_best,
             "p_beats_best": significant(self.p_beats_best, 3),
-            "assumptions": list(self.assumptions),
+            "assumptions": [*self.assumptions, *([self.unreplayed] if self.unreplayed else [])],
             "sources": list(self.sources),
+            **({"replay": self.replay.to_dict()} if self.replay else {}),
         }
 
 

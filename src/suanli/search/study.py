@@ -10,45 +10,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from suanli.catalog.files import CatalogError, read_documents
 from suanli.catalog.schema import Dtype
-from suanli.quantity import QuantityError, parse_amount
+from suanli.search.amounts import Duration, Money, Power, Rate, Strict
+from suanli.search.study_serving import Arrivals, Autoscale, Outage, Serving, Sessions
+from suanli.workload.requests import PRIORITIES
 
 Objective = Literal["usd_per_mtok", "tokens_per_joule", "chips", "ttft"]
 TraceFormat = Literal["azure", "mooncake", "burstgpt", "servegen", "agentic"]
+SHARES_OFF = 1e-6  # that shares written in decimals may miss one by
 PERCENTILES = ("p50", "p90", "p95", "p99")
 
 
 class StudyError(CatalogError):
     """A study cannot be used; `problems` lists every reason, one line each."""
-
-
-def _amount(unit: str) -> BeforeValidator:
-    """Accept '2 s' style text in any unit of the dimension; a bare number has no unit and is refused."""
-
-    def read(value: object) -> object:
-        if value is None:
-            return None
-        text = str(value)
-        if unit == "request/s" and text.rstrip().endswith("/s") and "request" not in text:
-            text = text.replace("/s", " request/s")
-        try:
-            amount = parse_amount(text, unit)
-        except QuantityError as error:
-            raise ValueError(str(error)) from None
-        if amount <= 0.0:
-            raise ValueError(f"'{value}' must be above zero")
-        return amount
-
-    return BeforeValidator(read)
-
-
-Duration = Annotated[float, _amount("s")]
-Rate = Annotated[float, _amount("request/s")]
-Power = Annotated[float, _amount("W")]
-Money = Annotated[float, _amount("USD")]
 
 
 def _month(value: str) -> str:
@@ -60,18 +37,14 @@ def _month(value: str) -> str:
 Edition = Annotated[str, AfterValidator(_month)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TraceFile(_Strict):
+class TraceFile(Strict):
     """A request trace on disk."""
 
     path: Path
     format: TraceFormat
 
 
-class Workload(_Strict):
+class Workload(Strict):
     """What arrives. One of: `trace`; `profile` at a rate; fixed lengths at a rate or with a number of users."""
 
     trace: TraceFile | None = None
@@ -81,6 +54,9 @@ class Workload(_Strict):
     output_tokens: Annotated[float, Field(gt=0)] | None = None
     concurrency: Annotated[float, Field(gt=0)] | None = None  # users in a closed loop
     prefix_hit_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of input tokens
+    arrivals: Arrivals = Arrivals()  # of a profile or of fixed lengths
+    sessions: Sessions | None = None  # conversations; input_tokens is the prompt of the first turn
+    priorities: tuple[Annotated[float, Field(ge=0)], ...] = ()  # share of the requests of each class, 0 first
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -93,10 +69,27 @@ class Workload(_Strict):
             raise ValueError("give exactly one of: trace, profile, input_tokens with output_tokens")
         if self.trace is None and (self.rate is None) == (self.concurrency is None):
             raise ValueError("give rate (open loop) or concurrency (closed loop), one of them")
+        if self.trace is not None and self.concurrency is not None:
+            raise ValueError("a trace comes with its arrivals: no concurrency beside it")
+        if len(self.priorities) > PRIORITIES:
+            raise ValueError(f"priorities: at most {PRIORITIES} classes")
+        if self.priorities and abs(sum(self.priorities) - 1.0) > SHARES_OFF:
+            raise ValueError(f"priorities: shares of the classes that add up to 1, not {sum(self.priorities):g}")
+        return self._drawn()
+
+    def _drawn(self) -> Self:
+        """Keys that say how requests are drawn need requests that are drawn."""
+        fixed = self.input_tokens is not None
+        if self.sessions is not None and (not fixed or self.rate is None or self.prefix_hit_rate > 0.0):
+            raise ValueError("sessions need input_tokens, output_tokens and a rate, and share their own prefixes")
+        if self.arrivals != Arrivals() and (self.trace is not None or self.rate is None):
+            raise ValueError("arrivals need a rate, and a trace has its own")
+        if self.sessions is not None and self.arrivals.process not in (None, "poisson"):
+            raise ValueError("sessions begin as a Poisson process: no other arrivals beside them")
         return self
 
 
-class Slo(_Strict):
+class Slo(Strict):
     """Latency limits [s]; what is not given is not limited."""
 
     ttft_p50: Duration | None = None
@@ -114,7 +107,7 @@ class Slo(_Strict):
         return {p: limit for p, limit in named.items() if limit is not None}
 
 
-class Limits(_Strict):
+class Limits(Strict):
     """Hard limits of a plan."""
 
     power: Power | None = None  # W, provisioned IT power: chips with their share of host, switches and network
@@ -126,7 +119,7 @@ class Limits(_Strict):
     region: str | None = None  # where it must be sold
 
 
-class Study(_Strict):
+class Study(Strict):
     """One planning question."""
 
     schema_version: Literal[1]
@@ -135,6 +128,7 @@ class Study(_Strict):
     activations: Dtype | None = None
     kv_cache: Literal["bf16", "fp8"] | None = None
     workload: Workload
+    serving: Serving = Serving()
     slo: Slo = Slo()
     systems: Literal["all"] | tuple[str, ...] = "all"
     include_roadmap: bool = False
@@ -142,7 +136,7 @@ class Study(_Strict):
     economics: str | dict[str, str] = "hyperscaler-owned-2026"
     edition: Edition | None = None  # facts of a date: nothing newer is looked at
     grid: str | None = None  # region whose tariff, PUE and carbon replace those of `economics`
-    scenarios: dict[str, dict[str, str]] = {}  # name -> inputs of the cost model that are different in it
+    scenarios: dict[str, dict[str, str]] = Field(default={})  # name -> inputs of the cost model
     revenue: str | dict[str, str] | None = None  # price of a token: '0.5 USD/Mtoken', by class, or 'api'
     objective: Objective = "usd_per_mtok"
     overlays: tuple[Path, ...] = ()
@@ -181,6 +175,17 @@ class Study(_Strict):
         changed = {"overlays": overlays, "model": model, "workload": workload, "economics": economics}
         return self.model_copy(update=changed)
 
+    def plain(self) -> dict[str, Any]:
+        """The study as plain data in SI; what is not given of the simulator's settings is left out."""
+        found = self.model_dump(mode="json", exclude_none=True)
+        for section, keys in (("workload", ("arrivals", "priorities")), ("", ("serving",))):
+            inside: dict[str, Any] = found[section] if section else found
+            given = self.workload if section else self
+            for key in keys:
+                if getattr(given, key) == type(given).model_fields[key].default:
+                    del inside[key]
+        return found
+
     def _economics_in(self, folder: Path) -> str | dict[str, str]:
         """The way of paying with the path of a profile taken from `folder`."""
         given = self.economics
@@ -197,14 +202,28 @@ ACCEPTED = {
 }
 
 
+INNER: dict[str, type[BaseModel]] = {
+    "arrivals": Arrivals,
+    "sessions": Sessions,
+    "trace": TraceFile,
+    "outages": Outage,
+    "autoscale": Autoscale,
+}
+
+
+def _section(place: tuple[str | int, ...], outer: type[BaseModel]) -> type[BaseModel]:
+    """Section that holds the last key of a place."""
+    return next((INNER[part] for part in reversed(place[1:-1]) if isinstance(part, str) and part in INNER), outer)
+
+
 def _sentence(where: str, error: Any) -> str:  # noqa: ANN401 (pydantic's ErrorDetails)
     """One line from one pydantic error."""
     key = ".".join(str(part) for part in error["loc"] if part not in ("tuple[str, ...]", "literal['all']")) or "study"
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         parent = error["loc"][0] if len(error["loc"]) > 1 else ""
-        sections: dict[str, type[BaseModel]] = {"workload": Workload, "slo": Slo, "limits": Limits}
-        fields = sections.get(str(parent), Study).model_fields
+        sections: dict[str, type[BaseModel]] = {"workload": Workload, "slo": Slo, "limits": Limits, "serving": Serving}
+        fields = _section(error["loc"], sections.get(str(parent), Study)).model_fields
         return f"{where}: {key}: unknown key; accepted: {', '.join(fields)}"
     if error["type"] == "missing":
         return f"{where}: {key}: missing"

@@ -101,8 +101,9 @@ def class_rates(demand: Demand, rate: float) -> dict[TokenClass, float]:
 
 def ways_of(deployment: Deployment, fleet: Fleet, market: Market, catalog: Catalog, demand: Demand, model: str) -> Ways:
     """Every way of paying for the machines of a deployment, and the API prices of its model."""
-    utilisation = max(pool.load for pool in deployment.pools)
-    busy = class_rates(demand, deployment.value("max_request_s"))
+    utilisation = deployment.utilisation
+    served = deployment.value("max_request_s") * max(pool.load for pool in deployment.pools)
+    busy = class_rates(demand, served / utilisation)
     tokens = sum(busy.values())
     own = replace(fleet.alternative(utilisation), name=_label(market.profile, deployment))
     alternatives = [(own, deployment.cost_basis)]

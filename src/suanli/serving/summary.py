@@ -109,8 +109,9 @@ class Result:
 
     @property
     def saturated(self) -> bool | None:
-        """True when requests came faster than they were served; None in a closed loop, where that cannot be."""
-        if self.setup.coupled or self.records.size == 0:
+        """True when requests came faster than they were served; None where they wait for one another."""
+        closed = self.setup.cluster.concurrency is not None or bool(np.any(self.setup.requests.after >= 0))
+        if closed or self.records.size == 0:
             return None
         last = np.nanmax(self.records["arrival_s"])
         left = np.sum(~(self.records["done_s"] <= last))

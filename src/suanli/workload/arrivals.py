@@ -179,7 +179,7 @@ def _bent(curve: _Curve, mean: float) -> _Curve:
 def _bisected(make: Callable[[float], _Curve], ends: tuple[float, float], mean: float) -> _Curve:
     """The curve of a family with rising means that comes closest to `mean`."""
     low, high = ends
-    for _ in range(40):
+    for _ in range(24):
         middle = (low + high) / 2.0
         low, high = (middle, high) if make(middle).mean < mean else (low, middle)
     return make((low + high) / 2.0)
