@@ -277,6 +277,14 @@ def test_a_quote_says_what_it_rests_on():
     assert quote(load_profile("rented-3y-2026", {"system.rent": "2 USD/chip/h"}), H100).facility_power_w() is None
 
 
+def test_what_is_paid_to_a_lessor_is_called_a_lease():
+    answer = quote(load_profile("lease-2026"), H100)
+    lines = answer.waterfall()
+    assert not any(name.startswith("capital") for name in lines)
+    assert sum(value for name, value in lines.items() if name.startswith("lease")) == pytest.approx(answer.cost.rent)
+    assert sum(lines.values()) == pytest.approx(answer.cost.total)
+
+
 def test_every_input_has_a_meaning():
     assert all(entry.meaning and entry.unit for entry in INPUTS.values())
 

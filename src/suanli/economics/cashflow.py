@@ -145,20 +145,20 @@ def with_loan(flow: CashFlow, debt_fraction: float, cost_of_debt: float, term_ye
 def waterfall(structure: Structure, values: Mapping[str, float]) -> dict[str, float]:
     """Cost of a chip-hour by the finest lines that the inputs know [money/chip/h]; they add up to the price.
 
-    Capital is shared out over the lines of the capex; the facility over rent and own building; the energy over tariff
+    Capital, or what is paid to a lessor, is shared out over the lines of the capex; the facility over rent and own building; the energy over tariff
     and demand charge.
     """
     cost = chip_hour(structure, values)
     lines: dict[str, float] = {}
     bill = {key.removeprefix("capex."): value for key, value in values.items() if key.startswith("capex.")}
     total = sum(bill.values())
-    payment = _number(cost.capital) + (_number(cost.rent) if structure == "leased" else 0.0)
-    if structure != "rented" and total > 0 and "system.capex" not in values:
-        lines |= {f"capital: {name}": payment * value / total for name, value in bill.items()}
-    elif structure != "rented":
-        lines["capital"] = payment
+    name, payment = ("capital", _number(cost.capital)) if structure == "owned" else ("lease", _number(cost.rent))
+    if structure == "rented":
+        lines["rent"] = payment
+    elif total > 0 and "system.capex" not in values:
+        lines |= {f"{name}: {line}": payment * value / total for line, value in bill.items()}
     else:
-        lines["rent"] = _number(cost.rent)
+        lines[name] = payment
     if structure != "rented":
         lines |= _housing_lines(values, _number(cost.facility), _number(cost.energy))
     lines["operations"] = _number(cost.opex)

@@ -63,7 +63,7 @@ def morris(
 def sobol(
     ranges: Mapping[str, Range],
     answer: Callable[[Mapping[str, Numbers]], Numbers],
-    base_samples: int = 512,
+    base_samples: int = 4096,
     seed: int = 0,
 ) -> list[SobolShare]:
     """Sobol indices, largest total share first; base_samples (a power of two) x (inputs + 2) evaluations."""

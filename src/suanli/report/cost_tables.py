@@ -224,5 +224,5 @@ def _sobol(shares: Sequence[SobolShare]) -> Table:
     table = table_of("", "alone", "\u00b1", "with others", "\u00b1")
     for share in shares[:TORNADO]:
         numbers = (share.first, share.first_95, share.total, share.total_95)
-        table.add_row(label_of(share.key), *(f"{value:.1%}" for value in numbers))
+        table.add_row(label_of(share.key), *(f"{round(value, 3) + 0.0:.1%}" for value in numbers))
     return table

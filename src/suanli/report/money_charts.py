@@ -88,7 +88,13 @@ def waterfall_chart(account: Account) -> str:
 
 def _part(line: str) -> str:
     """Style of the part of the cost that a line belongs to."""
-    parts = {"capital": "p-capital", "rent": "p-rent", "facility": "p-facility", "energy": "p-energy"}
+    parts = {
+        "capital": "p-capital",
+        "rent": "p-rent",
+        "lease": "p-rent",
+        "facility": "p-facility",
+        "energy": "p-energy",
+    }
     return parts.get(line.partition(":")[0], "p-opex")
 
 

@@ -124,7 +124,9 @@ def _cash(account: Account) -> Grid:
     totals = cash.flow.totals()
     rows.append(("sum", *(f"{totals[name]:,.0f}" for name in used), f"{sum(totals.values()):,.0f}"))
     words = cash_words(cash)
-    note = "Before tax; outlays are negative." + (f" {words[0].upper()}{words[1:]}." if words else "")
+    note = "Before tax, at today's prices throughout; outlays are negative." + (
+        f" {words[0].upper()}{words[1:]}." if words else ""
+    )
     return Grid("Cash flow, USD", ("year", *used, "net"), tuple(rows), note)
 
 

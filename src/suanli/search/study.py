@@ -160,7 +160,7 @@ class Study(Strict):
         try:
             return Study.model_validate(dict(content))
         except ValidationError as error:
-            raise StudyError([_sentence(where, item) for item in error.errors()]) from None
+            raise StudyError([_sentence(where, item) for item in error.errors() if not _other_form(item)]) from None
 
     def relative_to(self, folder: Path) -> Study:
         """The same with file paths taken from `folder`."""
@@ -216,6 +216,17 @@ def _section(place: tuple[str | int, ...], outer: type[BaseModel]) -> type[BaseM
     return next((INNER[part] for part in reversed(place[1:-1]) if isinstance(part, str) and part in INNER), outer)
 
 
+MONEY = ("economics", "scenarios", "revenue")  # sections whose values are amounts with units
+
+
+def _other_form(error: Any) -> bool:  # noqa: ANN401 (pydantic's ErrorDetails)
+    """Whether an error only says that a section is not given in the other of its two forms, a text or a mapping."""
+    form, given = error["loc"][-1], error.get("input")
+    return (form == "str" and isinstance(given, Mapping)) or (
+        form == "dict[str,str]" and not isinstance(given, Mapping)
+    )
+
+
 def _sentence(where: str, error: Any) -> str:  # noqa: ANN401 (pydantic's ErrorDetails)
     """One line from one pydantic error."""
     key = ".".join(str(part) for part in error["loc"] if part not in ("tuple[str, ...]", "literal['all']")) or "study"
@@ -228,5 +239,8 @@ def _sentence(where: str, error: Any) -> str:  # noqa: ANN401 (pydantic's ErrorD
     if error["type"] == "missing":
         return f"{where}: {key}: missing"
     given = error.get("input")
+    if error["type"] == "string_type" and key.split(".")[0] in MONEY and isinstance(given, int | float):
+        key = key.replace("dict[str,str].", "").removesuffix(".str")
+        return f"{where}: {key}: {given:g} has no unit; accepted: an amount such as 5 year, 30 % or 0.07 USD/kWh"
     shown = f" (given {given!r})" if not isinstance(given, Mapping) and "'" not in message[:2] else ""
     return f"{where}: {key}: {message}{shown}"
