@@ -145,8 +145,8 @@ def with_loan(flow: CashFlow, debt_fraction: float, cost_of_debt: float, term_ye
 def waterfall(structure: Structure, values: Mapping[str, float]) -> dict[str, float]:
     """Cost of a chip-hour by the finest lines that the inputs know [money/chip/h]; they add up to the price.
 
-    Capital, or what is paid to a lessor, is shared out over the lines of the capex; the facility over rent and own building; the energy over tariff
-    and demand charge.
+    Capital, or what a lessor gets, is shared out over the lines of the capex; the facility over rent and own building;
+    the energy over tariff and demand charge.
     """
     cost = chip_hour(structure, values)
     lines: dict[str, float] = {}
