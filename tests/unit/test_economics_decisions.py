@@ -100,7 +100,7 @@ def test_a_loan_lowers_the_outlay_and_its_bad_terms_are_named():
 def test_waterfalls_of_lease_and_rent_add_up():
     assert waterfall("rented", RENT) == pytest.approx({"rent": 2.7, "operations": 0.0})
     lines = waterfall("leased", LEASE)
-    assert lines["capital"] > 0
+    assert lines["lease"] > 0
     assert "facility: own building" not in lines
 
 
