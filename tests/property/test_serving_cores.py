@@ -1,7 +1,9 @@
 """The compiled core does what the readable one does, bit for bit, whatever is simulated."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol, TypeVar
 
 import numpy as np
 import pytest
@@ -20,9 +22,54 @@ from suanli.serving.config import (
     Outage,
     Recording,
 )
-from suanli.serving.outcome import Outcome
+from suanli.serving.outcome import STATUS_NAMES, Outcome
 from suanli.serving.simulate import simulate
 from suanli.workload.requests import Prefixes, Requests
+
+SIMULATIONS, CHUNK = 1_000, 250
+Value = TypeVar("Value")
+
+
+class Pick(Protocol):
+    """Where the choices of a simulation come from."""
+
+    def one_of(self, values: Sequence[Value]) -> Value: ...
+
+    def whole(self, low: int, high: int) -> int: ...
+
+    def flag(self) -> bool: ...
+
+
+class Drawn:
+    """Choices of Hypothesis, which looks for the simplest simulation on which the cores differ."""
+
+    def __init__(self, data: st.DataObject) -> None:
+        self.data = data
+
+    def one_of(self, values: Sequence[Value]) -> Value:
+        return self.data.draw(st.sampled_from(values))
+
+    def whole(self, low: int, high: int) -> int:
+        return self.data.draw(st.integers(low, high))
+
+    def flag(self) -> bool:
+        return self.data.draw(st.booleans())
+
+
+class Seeded:
+    """Choices of a seeded generator."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+
+    def one_of(self, values: Sequence[Value]) -> Value:
+        return values[int(self.rng.integers(len(values)))]
+
+    def whole(self, low: int, high: int) -> int:
+        return int(self.rng.integers(low, high + 1))
+
+    def flag(self) -> bool:
+        return bool(self.rng.integers(2))
 
 
 def assert_same(fast: Outcome, reference: Outcome) -> None:
@@ -48,26 +95,26 @@ def prefix_tree(rng: np.random.Generator, inputs: np.ndarray, block_tokens: int)
     return Prefixes.build(block_tokens, chains)
 
 
-def engines(draw: st.DrawFn, spare: int) -> EngineConfig:
-    block, budget = draw(st.sampled_from([1, 4, 16])), draw(st.sampled_from([32, 64, 512]))
+def engines(pick: Pick, spare: int) -> EngineConfig:
+    block, budget = pick.one_of([1, 4, 16]), pick.one_of([32, 64, 512])
     return EngineConfig(
-        kv_blocks=draw(st.integers(300, 1500)) // block,
+        kv_blocks=pick.whole(200, 700) // block,
         block_tokens=block,
-        max_num_seqs=min(draw(st.sampled_from([1, 3, 8, 64])), budget // (1 + spare)),
+        max_num_seqs=min(pick.one_of([1, 3, 8, 64]), budget // (1 + spare)),
         token_budget=budget,
-        scheduler=draw(st.sampled_from(SCHEDULERS)),
-        policy=draw(st.sampled_from(["fcfs", "priority"])),
-        admit_whole_prompt=draw(st.booleans()),
-        watermark=draw(st.sampled_from([0.0, 0.05])),
-        chunked_prefill=draw(st.booleans()),
-        conservativeness=draw(st.sampled_from([0.3, 1.0, 2.0])),
+        scheduler=pick.one_of(SCHEDULERS),
+        policy=pick.one_of(["fcfs", "priority"]),
+        admit_whole_prompt=pick.flag(),
+        watermark=pick.one_of([0.0, 0.05]),
+        chunked_prefill=pick.flag(),
+        conservativeness=pick.one_of([0.3, 1.0, 2.0]),
         speculative_tokens=spare,
-        acceptance=draw(st.sampled_from([0.0, 0.6, 1.0])),
+        acceptance=pick.one_of([0.0, 0.6, 1.0]),
     )
 
 
-def tables(draw: st.DrawFn, spare: int) -> StepTable:
-    if draw(st.booleans()):  # times that coincide
+def tables(pick: Pick, spare: int) -> StepTable:
+    if pick.flag():  # times that coincide
         return StepTable(tokens=np.zeros(1), base_s=np.full(1, 0.1), tokens_per_decode=1 + spare)
     return StepTable(
         tokens=np.array([0.0, 16.0, 64.0, 512.0]),
@@ -75,9 +122,9 @@ def tables(draw: st.DrawFn, spare: int) -> StepTable:
         per_request_s=1e-5,
         per_pair_s=1e-8,
         per_kv_token_s=3e-7,
-        host_s=draw(st.sampled_from([0.0, 2e-3])),
+        host_s=pick.one_of([0.0, 2e-3]),
         host_per_request_s=3e-5,
-        overlapped=draw(st.booleans()),
+        overlapped=pick.flag(),
         tokens_per_decode=1 + spare,
         idle_w=100.0,
         base_j=np.array([0.1, 0.3, 0.8, 5.0]),
@@ -87,92 +134,114 @@ def tables(draw: st.DrawFn, spare: int) -> StepTable:
     )
 
 
-def outages(draw: st.DrawFn, replicas: int) -> tuple[Outage, ...]:
+def outages(pick: Pick, replicas: int) -> tuple[Outage, ...]:
     found = []
     for replica in range(replicas):
-        if draw(st.booleans()):
-            start = draw(st.sampled_from([0.0, 0.1, 0.5, 1.3]))
-            found.append(Outage(replica=replica, start_s=start, end_s=draw(st.sampled_from([start + 0.4, math.inf]))))
+        if pick.flag():
+            start = pick.one_of([0.0, 0.1, 0.5, 1.3])
+            found.append(Outage(replica=replica, start_s=start, end_s=pick.one_of([start + 0.4, math.inf])))
     return tuple(found)
 
 
-def clusters(draw: st.DrawFn, concurrency: int | None, spare: int) -> Cluster:
-    replicas = draw(st.integers(1, 3))
+def clusters(pick: Pick, concurrency: int | None, spare: int) -> Cluster:
+    replicas = pick.whole(1, 3)
     decode = scale = None
-    kind = draw(st.sampled_from(["plain", "scaled", "disaggregated"]))
+    kind = pick.one_of(["plain", "scaled", "disaggregated"])
     if kind == "disaggregated":
         decode = DecodePool(
-            timer=tables(draw, spare),
-            engine=engines(draw, spare),
+            timer=tables(pick, spare),
+            engine=engines(pick, spare),
             link=Link(
-                bandwidth=draw(st.sampled_from([1e3, 1e5])),
-                latency_s=draw(st.sampled_from([0.0, 0.1])),
+                bandwidth=pick.one_of([1e3, 1e5]),
+                latency_s=pick.one_of([0.0, 0.1]),
                 kv_bytes_per_token=1.0,
             ),
-            replicas=draw(st.integers(1, 2)),
-            ranks=draw(st.integers(1, 2)),
-            router=draw(st.sampled_from(ROUTERS)),
+            replicas=pick.whole(1, 2),
+            ranks=pick.whole(1, 2),
+            router=pick.one_of(ROUTERS),
         )
     if kind == "scaled":
         scale = Autoscale(
-            minimum=draw(st.integers(1, replicas)),
-            maximum=draw(st.integers(replicas, 4)),
-            target_outstanding=draw(st.sampled_from([0.5, 3.0])),
-            interval_s=draw(st.sampled_from([0.1, 0.7])),
-            startup_s=draw(st.sampled_from([0.0, 0.5])),
+            minimum=pick.whole(1, replicas),
+            maximum=pick.whole(replicas, 4),
+            target_outstanding=pick.one_of([0.5, 3.0]),
+            interval_s=pick.one_of([0.1, 0.7]),
+            startup_s=pick.one_of([0.0, 0.5]),
         )
     return Cluster(
         replicas=replicas,
-        ranks=draw(st.integers(1, 2)),
-        router=draw(st.sampled_from(ROUTERS)),
+        ranks=pick.whole(1, 2),
+        router=pick.one_of(ROUTERS),
         concurrency=concurrency,
-        path_s=draw(st.sampled_from([0.0, 0.13])),
-        max_queue=draw(st.sampled_from([None, None, 1, 3])),
-        ttft_timeout_s=draw(st.sampled_from([None, None, 0.2, 1.0])),
-        timeout_s=draw(st.sampled_from([None, None, 0.5, 3.0])),
-        outages=outages(draw, replicas + (decode.replicas if decode else 0)) if draw(st.booleans()) else (),
+        path_s=pick.one_of([0.0, 0.13]),
+        max_queue=pick.one_of([None, None, 1, 3]),
+        ttft_timeout_s=pick.one_of([None, None, 0.2, 1.0]),
+        timeout_s=pick.one_of([None, None, 0.5, 3.0]),
+        outages=outages(pick, replicas + (decode.replicas if decode else 0)) if pick.flag() else (),
         autoscale=scale,
         decode=decode,
     )
 
 
-@st.composite
-def simulations(draw: st.DrawFn) -> tuple[Requests, StepTable, EngineConfig, Cluster]:
-    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    n = draw(st.integers(1, 50))
-    spare = draw(st.sampled_from([0, 0, 1, 3]))
-    engine = engines(draw, spare)
-    if draw(st.booleans()):
-        host = draw(st.sampled_from([0, 50, 400])) // engine.block_tokens
+def simulation(pick: Pick) -> tuple[Requests, StepTable, EngineConfig, Cluster]:
+    """Any workload on anything."""
+    rng = np.random.default_rng(pick.whole(0, 2**32))
+    n = pick.whole(1, 30)
+    spare = pick.one_of([0, 0, 1, 3])
+    engine = engines(pick, spare)
+    if pick.flag():
+        host = pick.one_of([0, 50, 400]) // engine.block_tokens
         engine = replace(engine, prefix_caching=True, host_kv_blocks=host, host_load_s_per_token=1e-4)
-    inputs = rng.integers(1, draw(st.sampled_from([20, 200, 320])), n)
-    concurrency = draw(st.sampled_from([None, None, 1, 5]))
+    inputs = rng.integers(1, pick.one_of([20, 200, 320]), n)
+    concurrency = pick.one_of([None, None, 1, 5])
     after = np.full(n, -1)
-    if concurrency is None and draw(st.booleans()):
+    if concurrency is None and pick.flag():
         followers = np.flatnonzero(rng.random(n) < 0.6)
         followers = followers[followers > 0]
         after[followers] = [rng.integers(0, i) for i in followers]
-    hash_tokens = engine.block_tokens * draw(st.sampled_from([1, 2]))
+    hash_tokens = engine.block_tokens * pick.one_of([1, 2])
     requests = Requests.build(
-        np.round(np.cumsum(rng.exponential(draw(st.sampled_from([0.0, 0.01, 0.3])), n)), draw(st.sampled_from([1, 9]))),
+        np.round(np.cumsum(rng.exponential(pick.one_of([0.0, 0.01, 0.3]), n)), pick.one_of([1, 9])),
         inputs,
-        rng.integers(1, draw(st.sampled_from([2, 20, 70])), n),
+        rng.integers(1, pick.one_of([2, 20, 50]), n),
         priority=rng.integers(0, 3, n),
         session=rng.integers(-1, 4, n),
         after=after,
         think_s=np.round(rng.exponential(0.1, n), 1),
-        prefixes=prefix_tree(rng, inputs, hash_tokens) if draw(st.booleans()) else None,
+        prefixes=prefix_tree(rng, inputs, hash_tokens) if pick.flag() else None,
     )
-    return requests, tables(draw, spare), engine, clusters(draw, concurrency, spare)
+    return requests, tables(pick, spare), engine, clusters(pick, concurrency, spare)
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(simulations())
-def test_cores_agree(simulation: tuple[Requests, StepTable, EngineConfig, Cluster]) -> None:
-    requests, table, engine, cluster = simulation
-    recording = Recording(steps=20, steps_from_s=0.2, sample_s=2.0**-9)
-    fast = simulate(requests, table, engine, cluster, recording)
-    assert_same(fast.outcome, simulate(requests, table, engine, cluster, recording, core="reference").outcome)
+def compare(pick: Pick) -> Outcome:
+    requests, table, engine, cluster = simulation(pick)
+    recording = Recording(steps=20, steps_from_s=0.2, sample_s=pick.one_of([2.0**-9, 2.0**-4, 2.0**-4]))
+    fast = simulate(requests, table, engine, cluster, recording).outcome
+    assert_same(fast, simulate(requests, table, engine, cluster, recording, core="reference").outcome)
+    return fast
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.data())
+def test_cores_agree(data: st.DataObject) -> None:
+    compare(Drawn(data))
+
+
+@pytest.mark.parametrize("first", range(0, SIMULATIONS, CHUNK))
+def test_cores_agree_on_a_thousand_simulations(first: int) -> None:
+    """The same from fixed seeds, without the time that Hypothesis takes to draw."""
+    seen = np.zeros(len(STATUS_NAMES), dtype=np.int64)
+    preemptions = retries = cached = loaded = handed = 0
+    for seed in range(first, first + CHUNK):
+        outcome = compare(Seeded(np.random.default_rng(seed)))
+        seen += np.bincount(outcome.records["status"], minlength=len(STATUS_NAMES))
+        preemptions += int(outcome.records["preemptions"].sum())
+        retries += int(outcome.records["retries"].sum())
+        cached += int(outcome.records["cached_tokens"].sum())
+        loaded += int(outcome.totals["loaded_tokens"].sum())
+        handed += int(np.sum(outcome.records["decode_rank"] >= 0))
+    assert seen.all()  # every way to end was met, and every feature
+    assert min(preemptions, retries, cached, loaded, handed) > 0
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)

@@ -313,7 +313,7 @@ class ReferenceCluster:
         return Outcome(
             records=self.records,
             totals=np.array([tuple(meter.totals.values()) for meter in meters], dtype=TOTALS),
-            series=np.array([meter.series for meter in meters]),
+            series=np.array([meter.time_series() for meter in meters]),
             sample_s=width,
             itl_counts=self.itl_counts,
             itl_max_s=max(meter.itl_max_s for meter in meters),

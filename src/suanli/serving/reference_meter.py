@@ -24,7 +24,7 @@ class Meter:
         self.itl_counts = itl_counts
         self.itl_max_s = 0.0
         self.totals: dict[str, float] = dict.fromkeys(TOTALS.names or (), 0)
-        self.series = [[0.0] * len(SERIES) for _ in range(BINS)]
+        self.series: dict[int, list[float]] = {}  # columns of SERIES by bin; a bin without anything is not there
         self.sample_s = setup.recording.sample_s
         self.steps = np.zeros(setup.recording.steps, dtype=STEP)
         self.steps_from_s = setup.recording.steps_from_s
@@ -102,17 +102,30 @@ class Meter:
             self.widen()
         first, last = int(start / self.sample_s), int(end / self.sample_s)
         if first == last:
-            self.series[first] = [old + value for old, value in zip(self.series[first], values, strict=True)]
+            here = self._bin(first)
+            here[:] = [old + value for old, value in zip(here, values, strict=True)]
             return
         for position in range(first, last + 1):
             low, high = max(start, position * self.sample_s), min(end, (position + 1) * self.sample_s)
             share = (high - low) / (end - start)
+            here = self._bin(position)
             for column, value in enumerate(values):
-                self.series[position][column] += value * share
+                here[column] += value * share
+
+    def _bin(self, position: int) -> list[float]:
+        return self.series.setdefault(position, [0.0] * len(SERIES))
 
     def widen(self) -> None:
         """Double the width of the time-series bins."""
-        pairs = zip(self.series[0::2], self.series[1::2], strict=True)
-        merged = [[a + b for a, b in zip(first, second, strict=True)] for first, second in pairs]
-        self.series = merged + [[0.0] * len(SERIES) for _ in range(BINS // 2)]
+        before, self.series = self.series, {}
+        for position in sorted(before):
+            here = self._bin(position // 2)
+            here[:] = [old + value for old, value in zip(here, before[position], strict=True)]
         self.sample_s *= 2.0
+
+    def time_series(self) -> NDArray[np.float64]:
+        """The time series as an array (BINS, columns)."""
+        table = np.zeros((BINS, len(SERIES)))
+        for position, values in self.series.items():
+            table[position] = values
+        return table
