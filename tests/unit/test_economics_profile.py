@@ -285,6 +285,40 @@ def test_what_is_paid_to_a_lessor_is_called_a_lease():
     assert sum(lines.values()) == pytest.approx(answer.cost.total)
 
 
+@pytest.mark.parametrize(
+    ("key", "given", "words"),
+    [
+        ("facility.rent", "100 USD/kWh", "one per kW and month, like USD/kW/month"),
+        ("energy.demand_charge", "0.1 USD/kWh", "one per kW and month, like USD/kW/month"),
+        ("energy.electricity", "30 USD/kW/month", "one per kWh, like USD/kWh"),
+        ("energy.electricity", {"value": 30, "unit": "USD/kW/month"}, "one per kWh, like USD/kWh"),
+    ],
+)
+def test_price_of_power_is_not_taken_for_one_of_energy(key, given, words):
+    """Both are money over energy to the unit registry."""
+    with pytest.raises(EconomicsError, match=words):
+        load_profile("neocloud-debt-2026", {key: given})
+
+
+def test_price_of_energy_may_be_per_megawatt_hour():
+    values = load_profile("neocloud-debt-2026", {"energy.electricity": "90 USD/MWh"}).values()
+    assert values["energy.electricity"] == pytest.approx(0.09)
+
+
+def test_what_is_possible_is_told_in_the_unit_that_people_write():
+    assert INPUTS["finance.cost_of_capital"].accepted == "at least 0 and at most 100 %/year"
+    assert INPUTS["hardware.life"].accepted == "above 0 year"
+    assert INPUTS["energy.pue"].accepted == "at least 1"
+    assert INPUTS["hardware.residual"].accepted == "at least 0 and at most 1"
+
+
+def test_powered_shell_lies_between_a_large_buyers_colocation_and_retail():
+    """Per provisioned kW and month: 11 billion USD for 400 MW over 15 years, before electricity."""
+    rent = load_profile("neocloud-powered-shell-2026").values()["facility.rent"]
+    assert rent == pytest.approx(11e9 / 400e3 / 15 / 12, rel=0.005)
+    assert rent < load_profile("neocloud-colo-2026").values()["facility.rent"]
+
+
 def test_every_input_has_a_meaning():
     assert all(entry.meaning and entry.unit for entry in INPUTS.values())
 

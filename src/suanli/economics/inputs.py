@@ -5,10 +5,18 @@ This one table drives the checks of profiles, the overrides of a study, the name
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 Structure = Literal["owned", "leased", "rented"]
+
+
+def told(value: float, unit: str) -> str:
+    """A value in a border unit as a person would write it: 8.5 %/year, 1.12, 6 year."""
+    if unit == "1/year":
+        return f"{value * 100.0:g} %/year"
+    return f"{value:g}" if unit == "count" else f"{value:g} {unit}"
 
 
 @dataclass(frozen=True)
@@ -29,9 +37,11 @@ class Input:
     @property
     def accepted(self) -> str:
         """What is accepted, in words."""
-        lower = f"above {self.low:g}" if self.open_low else f"at least {self.low:g}"
-        upper = "" if self.high == float("inf") else f" and at most {self.high:g}"
-        return f"{lower}{upper} {self.unit}".replace(" count", "")
+        word = "above" if self.open_low else "at least"
+        if self.high == float("inf"):
+            return f"{word} {told(self.low, self.unit)}"
+        low = told(self.low, self.unit).partition(" ")[0]
+        return f"{word} {low} and at most {told(self.high, self.unit)}"
 
 
 OWN: tuple[Structure, ...] = ("owned",)
@@ -83,6 +93,9 @@ SYSTEM_KEYS: dict[Structure, tuple[str, ...]] = {
     "rented": ("system.rent",),
 }
 
+_PER_ENERGY = re.compile(r"/\s*[kMG]?(Wh|J)\b")
+_PER_POWER = re.compile(r"/\s*[kMG]?W\b")
+
 CAPEX_LINE = "capex."  # keys of single lines that add up to system.capex
 
 BUILD_KEYS = (
@@ -98,3 +111,16 @@ DEBT_KEYS = ("finance.debt_fraction", "finance.cost_of_debt", "finance.debt_term
 def unit_of(key: str, currency: str) -> str:
     """Border unit of an input in a currency."""
     return INPUTS[key].unit.replace("{money}", currency)
+
+
+def power_for_energy(given: str, unit: str) -> str | None:
+    """What is accepted where a price per kW and month is given for one per kWh, or the other way round.
+
+    Both are money over energy, so that the dimension does not tell them apart; a month of a kW is 730 kWh.
+    """
+    per_energy, per_power = _PER_ENERGY.search(given), _PER_POWER.search(given)
+    if unit.endswith("/kW/month") and per_energy:
+        return f"one per kW and month, like {unit}"
+    if unit.endswith("/kWh") and per_power:
+        return f"one per kWh, like {unit}"
+    return None

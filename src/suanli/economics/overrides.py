@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from pydantic import ValidationError
 
-from suanli.economics.inputs import INPUTS, unit_of
+from suanli.economics.inputs import INPUTS, power_for_energy, unit_of
 from suanli.economics.money import CURRENCIES, currency_of
 from suanli.quantity import Quantity, QuantityError, parse_amount, parse_unit
 
@@ -30,6 +30,9 @@ def apply_override(
         name, unit, target = key, unit_as_given(given, unit_of(key, currency)), inputs
     else:
         return unknown_inputs({key: given}, "economics")
+    mistaken = power_for_energy(str(given), unit) if isinstance(given, str) else None
+    if mistaken:
+        return [f"{where}: '{given}' given, accepted: {mistaken}"]
     try:
         target[name] = study_quantity(given, unit)
     except ValidationError as error:

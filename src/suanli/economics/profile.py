@@ -18,7 +18,7 @@ from pydantic import Field
 from suanli.catalog.files import CatalogError, read_documents, validate
 from suanli.catalog.schema import Grid, Identifier, Record
 from suanli.economics.finance import EconomicsError
-from suanli.economics.inputs import BUILD_KEYS, DEBT_KEYS, INPUTS, Structure, unit_of
+from suanli.economics.inputs import BUILD_KEYS, DEBT_KEYS, INPUTS, Structure, power_for_energy, told, unit_of
 from suanli.economics.money import CURRENCIES, convert, range_in, value_in
 from suanli.economics.overrides import apply_override, unknown_inputs
 from suanli.quantity import Quantity, QuantityError, parse_unit
@@ -174,6 +174,9 @@ def profile_problems(profile: EconomicsProfile, where: str) -> list[str]:
 def _value_problems(profile: EconomicsProfile, key: str, quantity: Quantity, where: str) -> list[str]:
     entry, unit = INPUTS[key], unit_of(key, profile.currency)
     place = f"{where}: {key}"
+    mistaken = power_for_energy(quantity.unit, unit)
+    if mistaken:
+        return [f"{place}: unit '{quantity.unit}' given, accepted: {mistaken}"]
     try:
         quantity = convert(quantity, profile.currency, profile.exchange, place)
     except EconomicsError as error:
@@ -186,7 +189,7 @@ def _value_problems(profile: EconomicsProfile, key: str, quantity: Quantity, whe
         return [f"{place}: unknown ({error}); accepted: {entry.accepted.replace('{money}', profile.currency)}"]
     wrong = [number for number in numbers if not entry.possible(number)]
     accepted = entry.accepted.replace("{money}", profile.currency)
-    return [f"{place}: {wrong[0]:g} {unit} given, accepted: {accepted}"] if wrong else []
+    return [f"{place}: {told(wrong[0], unit)} given, accepted: {accepted}"] if wrong else []
 
 
 def _missing(profile: EconomicsProfile, where: str) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from suanli.economics.finance import EconomicsError, Numbers
-from suanli.economics.inputs import CAPEX_LINE, INPUTS, unit_of
+from suanli.economics.inputs import CAPEX_LINE, INPUTS, power_for_energy, unit_of
 from suanli.economics.money import convert, value_in
 from suanli.economics.overrides import study_quantity, unit_as_given, unknown_inputs
 from suanli.economics.profile import EconomicsProfile
@@ -44,6 +44,10 @@ def scenarios_of(given: Mapping[str, Mapping[str, str]], profile: EconomicsProfi
                 problems += unknown_inputs({key: amount}, f"scenarios.{name}")
                 continue
             unit = unit_of(key, profile.currency)
+            mistaken = power_for_energy(amount, unit)
+            if mistaken:
+                problems.append(f"{where}: '{amount}' given, accepted: {mistaken}")
+                continue
             try:
                 quantity = study_quantity(amount, unit_as_given(amount, unit))
                 values[key] = value_in(convert(quantity, profile.currency, profile.exchange, where), unit)
