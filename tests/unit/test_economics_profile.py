@@ -87,8 +87,8 @@ def test_all_problems_are_named_at_once():
     assert len(lines) == 4
     assert any("energy.electricity: -0.1 USD/kWh given, accepted: at least 0" in line for line in lines)
     assert any("hardware.life: 0 year given, accepted: above 0" in line for line in lines)
-    assert any("energy.load: 1.2 count given, accepted: at least 0 and at most 1" in line for line in lines)
-    assert any("energy.pue: 0.9 count given, accepted: at least 1" in line for line in lines)
+    assert any("energy.load: 1.2 given, accepted: at least 0 and at most 1" in line for line in lines)
+    assert any("energy.pue: 0.9 given, accepted: at least 1" in line for line in lines)
 
 
 def test_a_missing_tariff_is_named(tmp_path):
