@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from suanli.catalog.files import read_documents
@@ -6,6 +8,7 @@ from suanli.economics.capex import Capex, capex_per_chip, given_capex, load_cape
 from suanli.economics.finance import EconomicsError
 from suanli.economics.inputs import INPUTS, SYSTEM_KEYS
 from suanli.economics.offers import api_usd_per_mtok, rent_per_chip_hour
+from suanli.economics.price import HOURS_PER_YEAR
 from suanli.economics.profile import DATA, load_profile, profile_at, profile_names, profile_of_study
 from suanli.economics.quote import Machine, quote
 from suanli.quantity import Quantity
@@ -272,9 +275,42 @@ def test_a_quote_says_what_it_rests_on():
     assert (answer.basis, answer.record) == ("breakdown", "nvidia-hgx-h100-hyperscaler")
     assert "econ-sa-inferencemax" in answer.sources
     assert sum(answer.waterfall().values()) == pytest.approx(answer.cost.total)
-    assert set(answer.waterfall()) >= {"capital: server", "capital: cluster", "energy: tariff", "operations"}
+    assert set(answer.waterfall()) >= {
+        "capital: server",
+        "capital: cluster",
+        "energy: tariff",
+        "operations: staff",
+        "operations: network",
+    }
     assert answer.facility_power_w() == pytest.approx(1_370 * 0.8 * 1.12)
     assert quote(load_profile("rented-3y-2026", {"system.rent": "2 USD/chip/h"}), H100).facility_power_w() is None
+
+
+def test_operations_by_line_or_as_one_number():
+    own = quote(load_profile(OWNED), H100)
+    staff, network = (own.waterfall()[f"operations: {name}"] * HOURS_PER_YEAR * 8 / 12 for name in ("staff", "network"))
+    assert (staff, network) == (pytest.approx(131.0), pytest.approx(39.0))  # USD per server and month
+    insured = quote(load_profile(OWNED, {"operations.of_capex": "1 %/year"}), H100)
+    assert insured.waterfall()["operations: other"] == pytest.approx(insured.cost.opex - own.cost.opex)
+    # One number for all stands in the place of the lines, it is not added to them.
+    one = quote(load_profile(OWNED, {"operations.per_chip": "300 USD/chip/year"}), H100)
+    assert one.cost.opex * HOURS_PER_YEAR == pytest.approx(300.0)
+    assert one.waterfall()["operations"] == pytest.approx(one.cost.opex)
+    # A line that the study adds comes on top.
+    more = quote(load_profile(OWNED, {"operations.software": "100 USD/chip/year"}), H100)
+    assert (more.cost.opex - own.cost.opex) * HOURS_PER_YEAR == pytest.approx(100.0)
+    for answer in (own, insured, one, more):
+        assert sum(answer.waterfall().values()) == pytest.approx(answer.cost.total)
+
+
+def test_operations_must_be_given_in_one_way_or_the_other(tmp_path):
+    (lease,) = read_documents(DATA / "lease-2026.yaml")
+    inputs = {key: value for key, value in lease["inputs"].items() if not key.startswith("operations.")}
+    inputs["operations.of_capex"] = lease["inputs"]["operations.of_capex"]
+    inputs["operations.availability"] = lease["inputs"]["operations.availability"]
+    (tmp_path / "mine.yaml").write_text(json.dumps(lease | {"inputs": inputs}, default=str), encoding="utf-8")
+    (line,) = problems(tmp_path / "mine.yaml")
+    assert "operations.per_chip: missing; accepted: it, or its lines operations.staff, operations.network" in line
 
 
 def test_what_is_paid_to_a_lessor_is_called_a_lease():

@@ -23,6 +23,7 @@ from suanli.economics.finance import (
     irr,
     payback,
 )
+from suanli.economics.inputs import OPERATIONS_LINES
 from suanli.economics.model import capex, chip_hour, facility_per_kw_month
 from suanli.economics.price import HOURS_PER_MONTH, HOURS_PER_YEAR, WATTS_PER_KW
 
@@ -161,8 +162,20 @@ def waterfall(structure: Structure, values: Mapping[str, float]) -> dict[str, fl
         lines[name] = payment
     if structure != "rented":
         lines |= _housing_lines(values, _number(cost.facility), _number(cost.energy))
-    lines["operations"] = _number(cost.opex)
-    return lines
+    return lines | _operations_lines(values, _number(cost.opex))
+
+
+def _operations_lines(values: Mapping[str, float], opex: float) -> dict[str, float]:
+    """Operations by line where a profile tells them apart; `other` is insurance, property tax and spares."""
+    found = {
+        f"operations: {key.partition('.')[2]}": values[key] / HOURS_PER_YEAR
+        for key in OPERATIONS_LINES
+        if values.get(key, 0.0)
+    }
+    rest = opex - sum(found.values())
+    if not found:
+        return {"operations": rest}
+    return found | ({"operations: other": rest} if rest > opex * 1e-9 else {})
 
 
 def _number(value: Numbers) -> float:

@@ -70,7 +70,11 @@ INPUTS: dict[str, Input] = {
     "energy.pue": Input("count", "facility energy over IT energy", HOUSED, low=1.0),
     "energy.load": Input("count", "mean IT power over provisioned IT power", HOUSED, high=1.0),
     "energy.carbon": Input("g/kWh", "CO2 of the grid"),
-    "operations.per_chip": Input("{money}/chip/year", "staff, remote hands, network transit, software", HOUSED),
+    "operations.per_chip": Input("{money}/chip/year", "all of the four lines below, where they are not told apart"),
+    "operations.staff": Input("{money}/chip/year", "engineers and remote hands"),
+    "operations.network": Input("{money}/chip/year", "transit and cross-connects"),
+    "operations.software": Input("{money}/chip/year", "licences"),
+    "operations.support": Input("{money}/chip/year", "support contracts for the machines"),
     "operations.of_capex": Input("1/year", "insurance, property tax and spares over capex", HOUSED, high=1.0),
     "operations.availability": Input(
         "count", "share of the paid hours in which a chip can serve", (*HOUSED, *RENT), high=1.0, open_low=True
@@ -95,6 +99,9 @@ SYSTEM_KEYS: dict[Structure, tuple[str, ...]] = {
 
 _PER_ENERGY = re.compile(r"/\s*[kMG]?(Wh|J)\b")
 _PER_POWER = re.compile(r"/\s*[kMG]?W\b")
+
+OPERATIONS = "operations.per_chip"
+OPERATIONS_LINES = ("operations.staff", "operations.network", "operations.software", "operations.support")
 
 CAPEX_LINE = "capex."  # keys of single lines that add up to system.capex
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from suanli.economics.finance import Numbers, weighted_cost_of_capital
-from suanli.economics.inputs import CAPEX_LINE
+from suanli.economics.inputs import CAPEX_LINE, OPERATIONS, OPERATIONS_LINES
 from suanli.economics.price import (
     HOURS_PER_YEAR,
     CostBreakdown,
@@ -78,6 +78,14 @@ def facility_power_w(values: Mapping[str, Numbers]) -> Numbers:
     return values["system.power"] * values["energy.load"] * values["energy.pue"]
 
 
+def operations_per_chip(values: Mapping[str, Numbers]) -> Numbers:
+    """Running cost per chip [money/chip/year]: ``operations.per_chip`` and its lines, as far as they are given."""
+    total: Numbers = 0.0
+    for key in (OPERATIONS, *OPERATIONS_LINES):
+        total = total + values.get(key, 0.0)
+    return total
+
+
 def _running(values: Mapping[str, Numbers]) -> CostBreakdown:
     return running_usd_per_chip_hour(
         capex_usd_per_chip=capex(values),
@@ -87,7 +95,7 @@ def _running(values: Mapping[str, Numbers]) -> CostBreakdown:
         usd_per_kwh=values["energy.electricity"],
         facility_usd_per_kw_month=facility_per_kw_month(values),
         opex_fraction_per_year=values["operations.of_capex"],
-        opex_usd_per_chip_year=values["operations.per_chip"],
+        opex_usd_per_chip_year=operations_per_chip(values),
         demand_usd_per_kw_month=values["energy.demand_charge"],
         provisioning_factor=values["facility.provisioning"],
     )

@@ -18,7 +18,17 @@ from pydantic import Field
 from suanli.catalog.files import CatalogError, read_documents, validate
 from suanli.catalog.schema import Grid, Identifier, Record
 from suanli.economics.finance import EconomicsError
-from suanli.economics.inputs import BUILD_KEYS, DEBT_KEYS, INPUTS, Structure, power_for_energy, told, unit_of
+from suanli.economics.inputs import (
+    BUILD_KEYS,
+    DEBT_KEYS,
+    INPUTS,
+    OPERATIONS,
+    OPERATIONS_LINES,
+    Structure,
+    power_for_energy,
+    told,
+    unit_of,
+)
 from suanli.economics.money import CURRENCIES, convert, range_in, value_in
 from suanli.economics.overrides import apply_override, unknown_inputs
 from suanli.quantity import Quantity, QuantityError, parse_unit
@@ -128,6 +138,8 @@ def load_profile(
         raise EconomicsError(f"{where}: currency: {currency!r} given, accepted: {', '.join(CURRENCIES)}")
     if grid is not None:
         inputs |= _grid_inputs(grid)
+    if OPERATIONS in (overrides or {}):  # it stands for all of its lines
+        inputs = {key: value for key, value in inputs.items() if key not in OPERATIONS_LINES}
     problems: list[str] = []
     for key, given in (overrides or {}).items():
         problems += apply_override(key, given, currency, inputs, exchange)
@@ -209,6 +221,11 @@ def _missing(profile: EconomicsProfile, where: str) -> list[str]:
         )
     if "facility.build" in given:
         problems += [f"{where}: {key}: missing; facility.build needs it" for key in BUILD_KEYS if key not in given]
+    if OPERATIONS not in given and not any(key in given for key in OPERATIONS_LINES):
+        unit = unit_of(OPERATIONS, profile.currency)
+        problems.append(
+            f"{where}: {OPERATIONS}: missing; accepted: it, or its lines {', '.join(OPERATIONS_LINES)}, in {unit}"
+        )
     capital = profile.structure == "owned" or "facility.build" in given
     debt = [key for key in DEBT_KEYS if key not in given]
     if capital and "finance.cost_of_capital" not in given and debt:
