@@ -14,6 +14,8 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from suanli.serving.kernel import start_light
+
 if TYPE_CHECKING:
     import typer
 
@@ -33,6 +35,8 @@ USAGE_ERROR, INTERRUPTED = 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `suanli ARGUMENTS` and exit."""
+    if arguments is None:
+        start_light()
     given = list(sys.argv[1:] if arguments is None else arguments)
     known = [name for name in COMMANDS if find_spec(f"{__name__}.{name}")]
     name = given[0] if given else "--help"

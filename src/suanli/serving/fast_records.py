@@ -119,7 +119,7 @@ JOB = np.dtype(
         ("next_follower", "i4"),
         ("full", "i4"),  # hash blocks that the prompt fills
         ("shared", "i4"),  # leading hash blocks that other requests hold too; their numbers are chain[first_id ...]
-        ("first_id", "i8"),
+        ("first_id", "i4"),
         ("target", "i4"),
         ("tokens", "i4"),  # KV length; of a decoding request as of the decode count `mark`
         ("generated", "i4"),  # likewise

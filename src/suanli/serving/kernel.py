@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -29,6 +30,7 @@ Function = TypeVar("Function", bound=Callable[..., Code])
 # They own no memory, so reference counting would only cost time.
 _OPTIONS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "error_model": "numpy", "_nrt": False}
 
+_LIGHT: list[bool] = []  # not empty in a process that runs one command
 _INLINE: dict[Callable[..., Code], Literal["never", "always"]] = {}
 _ACCESSORS: dict[Callable[..., Code], tuple[np.dtype[Any], str, str | None]] = {}
 
@@ -112,19 +114,41 @@ def _record_getter(dtype: np.dtype[Any], array: str, width: str | None) -> Code:
     return get_in_row
 
 
+@contextmanager
+def _without_scipy() -> Iterator[None]:
+    """Hide SciPy while numba looks for its BLAS, which takes a third of a second and serves no kernel here.
+
+    In this process numba then has no linear algebra, so only a command asks for it, never the library.
+    """
+    if not _LIGHT or "scipy" in sys.modules:
+        yield
+        return
+    sys.modules["scipy"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["scipy"]
+
+
+def start_light() -> None:
+    """Let a process that runs one command load numba without SciPy."""
+    _LIGHT.append(True)
+
+
 @lru_cache(maxsize=1)
 def compiled(entry: Callable[[Code], None]) -> Callable[[Code], None]:
     """Compiled form of `entry`, to be called with an array of one record.
 
     The first call ever on a machine compiles for a while and says so in the log.
     """
-    import numba  # noqa: PLC0415 (start-up time)
-    from numba.core import event  # noqa: PLC0415
+    with _without_scipy():
+        import numba  # noqa: PLC0415 (start-up time)
+        from numba.core import event  # noqa: PLC0415
 
     class Announcement(event.Listener):
         def on_start(self, _: event.Event) -> None:
             if not said:
-                LOG.warning("compiling the simulator for this machine, once (about half a minute)")
+                LOG.warning("compiling the simulator for this machine, once (about a minute)")
             said.append(True)
 
         def on_end(self, _: event.Event) -> None:
@@ -141,7 +165,7 @@ def compiled(entry: Callable[[Code], None]) -> Callable[[Code], None]:
     dispatcher = numba.njit(_entry_point(_fingerprint()), cache=True, nogil=True)
 
     def call(world: Code) -> None:
-        with event.install_listener("numba:compile", Announcement()):
+        with _without_scipy(), event.install_listener("numba:compile", Announcement()):
             dispatcher(world)
 
     return call

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # SGLANG_NEW_TOKEN_RATIO_DECAY_STEPS, SGLANG_RETRACT_DECODE_STEPS).
 RATIO_START, RATIO_FLOOR_FACTOR, RATIO_DECAY_STEPS, RETRACT_STEPS = 0.7, 0.14, 600, 20
 
+MOST_SHARED = 2**31 - 1  # places of shared hash blocks are counted in 32 bits
 ADVANCE_BITS = 32  # fixed point of the expected tokens per decode step
 
 
@@ -90,6 +91,8 @@ def prepare(
             problems.append("decode: prefix_caching belongs to the pool that computes prompts")
     refuse(problems)
     found = chains(requests, engine.block_tokens, caching=engine.prefix_caching)
+    if int(found.start[-1]) > MOST_SHARED:
+        refuse([f"the prompts share {int(found.start[-1]):,} hash blocks, at most {MOST_SHARED:,} can be followed"])
     first = _pool(table, engine, (cluster.router, cluster.most_replicas, cluster.ranks, 0), decode is not None, found)
     if decode is None:
         return Setup(requests, cluster, recording, found, (first,))
