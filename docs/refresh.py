@@ -95,15 +95,22 @@ def _output(command: str) -> str:
     return "".join(f"{line}\n" for line in shown[:lines])
 
 
-def picture() -> None:
-    """Picture of the head of the README's report."""
-    with tempfile.TemporaryDirectory() as folder:
+PICTURES = {
+    "report.png": (["plan", "--out", "."], "report.html"),
+    "served.png": (["simulate", "--report", "served.html"], "served.html"),
+}
+
+
+def picture(name: str) -> None:
+    """Picture of the head of a page that a command writes about the README's study."""
+    (command_name, *options), page = PICTURES[name]
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
-            suanli(["plan", str(ROOT / "examples" / "qwen3-235b-azure.yaml"), "--out", folder])
+            suanli([command_name, str(ROOT / "examples" / "qwen3-235b-azure.yaml"), *options])
         quiet = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --hide-scrollbars"
-        target = ROOT / "docs" / "images" / "report.png"
+        target = ROOT / "docs" / "images" / name
         command = ["chromium", *quiet.split(), f"--user-data-dir={folder}/profile", "--window-size=1280,1240"]
-        command += [f"--screenshot={target}", f"file://{folder}/report.html"]
+        command += [f"--screenshot={target}", f"file://{folder}/{page}"]
         subprocess.run(command, check=True, capture_output=True)  # noqa: S603 (our own page)
     with Image.open(target) as shot:
         shot.convert("P", palette=Image.Palette.ADAPTIVE, colors=COLOURS).save(target, optimize=True)
@@ -116,7 +123,8 @@ def main(arguments: list[str]) -> None:
         page.write_text(renewed(page.read_text(encoding="utf-8")), encoding="utf-8")
     write_schema(ROOT / "docs" / "reference")
     if "--picture" in arguments:
-        picture()
+        for name in PICTURES:
+            picture(name)
 
 
 if __name__ == "__main__":

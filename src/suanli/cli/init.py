@@ -28,6 +28,14 @@ workload:                           # one of the three
   # concurrency: 64
   # trace: {path: requests.jsonl, format: mooncake}   # 3. a recorded trace
   # prefix_hit_rate: 0.3            # share of the input tokens that a prefix cache serves
+  # arrivals: {process: gamma, cv: 2}                     # or poisson, diurnal, bursts
+  # sessions: {turns: 4, new_tokens: 100, think: 10 s}    # conversations, with 2.
+  # priorities: [0.1, 0.9]          # share of the requests of class 0, 1 ...
+
+# serving:                          # of the replays, see docs/how-to/simulate.md
+#   router: least_outstanding       # round_robin, least_kv, prefix_aware, session
+#   max_queue: 200
+#   outages: [{replica: 0, start: 60 s, end: 120 s}]
 
 slo:                                # p50, p90, p95 or p99 of each; what is not given is not limited
   ttft_p99: 2 s                     # time to the first token
