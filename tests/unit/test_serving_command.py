@@ -147,3 +147,61 @@ def test_a_file_without_deployment_is_refused(folder: Path) -> None:
     (folder / "empty.json").write_text("{}")
     with pytest.raises(StudyError, match="no deployment with pools"):
         pools_of_file(folder / "empty.json")
+
+
+def test_waits_of_one_server_are_those_of_theory(run: Callable[..., tuple[int, str, str]], folder: Path) -> None:
+    """The whole command as M/D/1: one instance, one request at a time, answers of one token (Pollaczek-Khinchine)."""
+    run("plan", "study.yaml", "--out", "plan", "--replay", "0")
+    pool = json.loads((folder / "plan" / "plan.json").read_text())["deployments"][0]["pools"][0] | {"instances": 1}
+    (folder / "one.json").write_text(json.dumps({"pools": [pool]}))
+    fixed = "workload: {input_tokens: 1000, output_tokens: 1, rate: RATE request/s}"
+
+    def records(rate: float, count: int) -> dict[str, np.ndarray]:
+        (folder / "md1.yaml").write_text(STUDY.replace(STUDY.splitlines()[3], fixed.replace("RATE", f"{rate:.6f}")))
+        limits = ("--deployment", "one.json", "--max-num-seqs", "1", "--requests", str(count))
+        code, _, _ = run("simulate", "md1.yaml", *limits, "--records", "r.parquet")
+        assert code == 0
+        table = pq.read_table(folder / "r.parquet")
+        return {name: table[name].to_numpy() for name in ("arrival_s", "admitted_s", "done_s")}
+
+    alone = records(0.1, 10)
+    service = float(np.median(alone["done_s"] - alone["admitted_s"]))
+    for load in (0.5, 0.8):
+        busy = records(load / service, 40_000)
+        wait = float((busy["admitted_s"] - busy["arrival_s"]).mean())
+        assert wait == pytest.approx(load * service / (2.0 * (1.0 - load)), rel=0.06)
+        inside = float((busy["done_s"] - busy["arrival_s"]).sum())
+        times = np.sort(np.concatenate([busy["arrival_s"], busy["done_s"]]))
+        change = np.concatenate([np.ones(40_000), -np.ones(40_000)])
+        order = np.argsort(np.concatenate([busy["arrival_s"], busy["done_s"]]), kind="stable")
+        area = float((np.cumsum(change[order])[:-1] * np.diff(times)).sum())
+        assert area == pytest.approx(inside, rel=1e-9)  # Little's law
+
+
+def test_an_overload_ends_and_says_so(run: Callable[..., tuple[int, str, str]], folder: Path) -> None:
+    run("plan", "study.yaml", "--out", "plan", "--replay", "0")
+    capacity = json.loads((folder / "plan" / "plan.json").read_text())["deployments"][0]["metrics"]["max_request_s"]
+    faster = STUDY.replace("rate: 20 request/s", f"rate: {3.0 * capacity['value']:.3f} request/s")
+    (folder / "fast.yaml").write_text(faster)
+    code, out, _ = run("simulate", "fast.yaml", "--deployment", "plan/plan.json", "--report", "page.html")
+    assert code == 0
+    assert "saturated: requests come faster than they are served" in out
+    assert "Saturated" in (folder / "page.html").read_text()
+
+
+def test_prompts_beyond_the_memory_are_counted_and_explained(
+    run: Callable[..., tuple[int, str, str]], folder: Path
+) -> None:
+    run("plan", "study.yaml", "--out", "plan", "--replay", "0")
+    fixed = "workload: {input_tokens: 9000000, output_tokens: 1, rate: 1 request/s}"
+    (folder / "long.yaml").write_text(STUDY.replace(STUDY.splitlines()[3], fixed))
+    code, out, _ = run("simulate", "long.yaml", "--deployment", "plan/plan.json", "--requests", "30")
+    assert code == 0
+    assert "30 too long" in out
+    assert "30 requests are refused: with their output they do not fit" in out
+
+
+def test_a_folder_that_is_not_there_is_named(run: Callable[..., tuple[int, str, str]]) -> None:
+    code, _, err = run("simulate", "study.yaml", "--requests", "20", "--records", "none/r.parquet")
+    assert code == 2
+    assert err.strip() == "error: none/r.parquet: No such file or directory"

@@ -105,6 +105,10 @@ def _print(found: Replay, summary: Summary) -> None:
         table.add_row(words, *("-" if value is None else f"{value:,.1f}" for value in values))
     out.print(table)
     out.print(ended(summary))
+    if summary["too_long"]:
+        rank = found.result.setup.pools[0].engine
+        room = f"{rank.kv_blocks * rank.block_tokens:,} tokens of KV memory in a rank"
+        out.print(f"{summary['too_long']:,} requests are refused: with their output they do not fit the {room}")
     out.print(f"{summary['preemptions']:,} preemptions; at most {_share(summary)} of the KV blocks in use")
     out.print(
         f"{_number(summary['output_token_per_s'])} output tokens/s, {_number(summary['request_per_s'])} requests/s, "

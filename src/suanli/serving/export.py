@@ -34,7 +34,8 @@ def write_records(result: Result, path: Path) -> None:
     columns["ttft_s"], columns["tpot_s"] = result.ttft_s, result.tpot_s
     columns["status"] = pa.DictionaryArray.from_arrays(pa.array(records["status"]), pa.array(STATUS_NAMES))
     table = pa.table({name: np.ascontiguousarray(c) if isinstance(c, np.ndarray) else c for name, c in columns.items()})
-    parquet.write_table(table, path)
+    with path.open("wb") as file:
+        parquet.write_table(table, file)
 
 
 def time_series(result: Result) -> dict[str, NDArray[np.float64]]:
