@@ -52,8 +52,8 @@ def test_lines_parts_and_bill_add_up_to_the_price_of_an_hour(found, money):
         hourly = one.deployment.value("usd_per_hour")
         assert sum(one.waterfall.values()) == pytest.approx(hourly)
         assert sum(one.deployment.cost_parts.values()) == pytest.approx(hourly)
-        assert one.bill.busy + one.bill.idle + one.bill.unavailable == pytest.approx(hourly)
-        assert min(one.bill.busy, one.bill.idle, one.bill.unavailable) >= 0.0
+        assert one.bill.busy + one.bill.idle + one.bill.unavailable + one.bill.undeployed == pytest.approx(hourly)
+        assert min(one.bill.busy, one.bill.idle, one.bill.unavailable, one.bill.undeployed) >= 0.0
         assert float(one.fleet.usd_per_hour(one.fleet.best)) == pytest.approx(hourly)
         assert float(one.fleet.usd_per_mtok(one.fleet.best)) == pytest.approx(one.deployment.value("usd_per_mtok"))
     assert found[0].rank == money.account.one.deployment.rank == 1
@@ -372,11 +372,18 @@ def test_broken_chips_and_work_share_the_bill(found):
     one = found[0]
     bill = bill_of(one)
     seen = one.utilisation / max(pool.load for pool in one.pools)  # by the replay, over that of the closed form
-    busy = seen * sum(price.usd_per_hour * pool.load for price, pool in zip(one.prices, one.pools, strict=True))
+    used = [pool.chips / pool.chips_provisioned for pool in one.pools]
+    hours = [price.usd_per_hour for price in one.prices]
+    busy = seen * sum(usd * share * pool.load for usd, share, pool in zip(hours, used, one.pools, strict=True))
     assert bill.busy == pytest.approx(busy)
+    # Machines are sold whole: what is in no instance is neither work nor waiting for work.
+    assert bill.undeployed == pytest.approx(sum(usd * (1.0 - share) for usd, share in zip(hours, used, strict=True)))
+    assert bill.undeployed > 0.0
     assert bill.unavailable == pytest.approx(one.value("usd_per_hour") * 0.03)  # available 97 % of the time
     assert bill.usd_per_useful_hour == pytest.approx(one.value("usd_per_hour") ** 2 / busy)
-    full = replace(one, pools=tuple(replace(pool, load=1.0) for pool in one.pools), replay=None)
+    whole = [replace(pool, load=1.0, chips=pool.chips_provisioned) for pool in one.pools]
+    full = replace(one, pools=tuple(whole), replay=None)
+    assert bill_of(full).undeployed == 0.0
     assert (bill_of(full).idle, bill_of(full).unavailable, bill_of(full).spare_enough) == (0.0, 0.0, False)
 
 

@@ -133,10 +133,12 @@ def _quantiles(account: Account) -> Table:
 
 def _bill(account: Account) -> Table:
     bill = account.one.bill
-    total = bill.busy + bill.idle + bill.unavailable
+    total = bill.total
     table = table_of("", "$/h", "share", "", left=(0, 3))
     short = "" if bill.spare_enough else "no spare: with chips broken, the rate is above what the SLO allows"
-    for name, value, note in (("work", bill.busy, ""), ("waiting", bill.idle, ""), ("broken", bill.unavailable, short)):
+    rows = [("work", bill.busy, ""), ("waiting", bill.idle, ""), ("broken", bill.unavailable, short)]
+    whole = "in no instance: machines are sold whole"
+    for name, value, note in (*rows, ("not deployed", bill.undeployed, whole if bill.undeployed else "")):
         table.add_row(name, compact(value), f"{value / total:.0%}", note)
     return table
 

@@ -57,11 +57,11 @@ def money_section(plan: Plan) -> MoneySection | None:
 
 def _lead(plan: Plan, account: Account) -> str:
     bill = account.one.bill
-    total = bill.busy + bill.idle + bill.unavailable
+    total = bill.total
     found = account.one.headlines
     words = [
-        f"Of every dollar, {bill.busy / total:.0%} is paid for work, {bill.idle / total:.0%} for waiting and "
-        f"{bill.unavailable / total:.0%} for broken chips.",
+        f"Of every dollar, {bill.busy / total:.0%} is paid for work, {bill.idle / total:.0%} for waiting, "
+        f"{bill.unavailable / total:.0%} for broken chips and {bill.undeployed / total:.0%} for chips in no instance.",
         f"An hour of work costs ${compact(found['usd_per_useful_hour'].p50)}, a thousand requests "
         f"${compact(found['usd_per_request'].p50 * 1e3)} (medians).",
     ]

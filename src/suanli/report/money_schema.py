@@ -53,6 +53,7 @@ def _fleet() -> Schema:
         "busy": number("USD/h of work: price of each pool times its load"),
         "idle": number("USD/h of waiting"),
         "unavailable": number("USD/h of broken chips, by the availability of the way of paying"),
+        "undeployed": number("USD/h of chips in no instance, bought because machines are sold whole"),
         "spare_enough": of("boolean", "the other chips carry the traffic while some are broken"),
     }
     return record(

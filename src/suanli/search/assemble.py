@@ -318,7 +318,7 @@ def _pool_time(run: Running, price: PoolCost, hourly: float, demand: Demand) -> 
     if isinstance(point, Point):
         prefill = float(((point.tpot_mixed - point.tpot_decode) * point.mixed_share / point.tpot)[0, 0])
     cached = cached_share(run.state.model, run.work, demand) if prefill > 0.0 else 0.0
-    return PoolTime(price.usd_per_hour / hourly, run.load, prefill, cached)
+    return PoolTime(price.usd_per_hour / hourly, run.load * run.chips / run.provisioned, prefill, cached)
 
 
 def _shares(step: StepCost) -> dict[str, float]:

@@ -63,18 +63,23 @@ class Quantiles:
 
 @dataclass(frozen=True)
 class Bill:
-    """What the hours of a deployment are paid for [USD/h]: work, waiting, and chips that are broken."""
+    """What the hours of a deployment are paid for [USD/h]: work, waiting, broken chips, and those left over."""
 
     busy: float
     idle: float
     unavailable: float
+    undeployed: float  # bought because machines are sold whole, in no instance
     spare_enough: bool  # the chips that work can carry the traffic while others are broken
+
+    @property
+    def total(self) -> float:
+        """The whole bill [USD/h]."""
+        return self.busy + self.idle + self.unavailable + self.undeployed
 
     @property
     def usd_per_useful_hour(self) -> float:
         """Whole bill over the share of the hours with work [USD/h]."""
-        total = self.busy + self.idle + self.unavailable
-        return total * total / self.busy if self.busy else float("inf")
+        return self.total**2 / self.busy if self.busy else float("inf")
 
 
 @dataclass(frozen=True)
@@ -233,11 +238,11 @@ def repriced(order: Sequence[Deployment], money: Money, objective: str) -> tuple
 
 
 def bill_of(deployment: Deployment) -> Bill:
-    """Split of the price of an hour: work by the load of each pool, then broken chips, then waiting."""
+    """Split of the price of an hour: work by the load of each pool, broken chips, those in no instance, waiting."""
     total = sum(pool.usd_per_hour for pool in deployment.prices)
     seen = deployment.utilisation / max(pool.load for pool in deployment.pools)
     busy = sum(
-        price.usd_per_hour * min(pool.load * seen, 1.0)
+        price.usd_per_hour * pool.deployed * min(pool.load * seen, 1.0)
         for price, pool in zip(deployment.prices, deployment.pools, strict=True)
     )
     broken = sum(
@@ -245,7 +250,11 @@ def bill_of(deployment: Deployment) -> Bill:
         for price in deployment.prices
     )
     enough = busy + broken <= total * (1.0 + 1e-9)
-    return Bill(busy, max(total - busy - broken, 0.0), min(broken, total - busy), enough)
+    unavailable = min(broken, total - busy)
+    pools = zip(deployment.prices, deployment.pools, strict=True)
+    spare = sum(price.usd_per_hour * (1.0 - pool.deployed) for price, pool in pools)
+    undeployed = min(spare, total - busy - unavailable)
+    return Bill(busy, max(total - busy - unavailable - undeployed, 0.0), unavailable, undeployed, enough)
 
 
 def classes_of(deployment: Deployment, demand: Demand) -> dict[TokenClass, ClassPrice]:
@@ -256,7 +265,7 @@ def classes_of(deployment: Deployment, demand: Demand) -> dict[TokenClass, Class
     difference, and the traffic counts them together.
     """
     bill, rates = bill_of(deployment), class_rates(demand, rate_of(deployment))
-    busy = bill.busy / (bill.busy + bill.idle + bill.unavailable)
+    busy = bill.busy / bill.total
     found = {}
     for name, rate in rates.items():
         metric = deployment.metrics.get(f"usd_per_mtok_{name}")

@@ -82,6 +82,7 @@ def _bill(bill: Bill) -> Plain:
         "busy": rounded(bill.busy),
         "idle": rounded(bill.idle),
         "unavailable": rounded(bill.unavailable),
+        "undeployed": rounded(bill.undeployed),
         "spare_enough": bill.spare_enough,
     }
 

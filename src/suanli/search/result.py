@@ -42,6 +42,11 @@ class Pool:
     memory: Mapping[str, float]  # GB per chip: weights, kv_cache, reserve, capacity
 
     @property
+    def deployed(self) -> float:
+        """Share of what is paid for that is in an instance [-]."""
+        return self.chips / self.chips_provisioned
+
+    @property
     def label(self) -> str:
         """Parallelism in one word, such as TP4·EP8."""
         parts = [f"{name}{value}" for name, value in (("TP", self.tp), ("DP", self.dp), ("PP", self.pp)) if value > 1]
