@@ -141,4 +141,4 @@ def test_values_of_inputs_carry_a_unit_that_reads():
 
 def test_a_rent_repays_nothing(catalog):
     study = Study.from_mapping(STUDY | {"economics": "rented-3y-2026", "limits": {}}, "s.yaml")
-    assert cash_words(plan(study, catalog=catalog).money.account.cash) == ""
+    assert cash_words(plan(study, catalog=catalog).money.account.cash) == "sold at $0.900 a million tokens"
