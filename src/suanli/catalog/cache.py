@@ -15,11 +15,15 @@ from collections.abc import Iterable
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
 
 from suanli import quantity, sources
 from suanli.catalog import schema
 from suanli.catalog.schema import Contents
 
+Content = TypeVar("Content", bound=BaseModel)
 KEPT = 4  # cache files of other versions or checkouts that stay
 
 
@@ -54,26 +58,36 @@ def _package_version() -> str:
 
 def read(key: str) -> Contents | None:
     """Return the cached records, or None when there is no readable cache file for this fingerprint."""
-    try:
-        units, _, records = _file(key).read_bytes().partition(b"\n")
-        quantity.remember_units({str(name): (float(si), str(dim)) for name, (si, dim) in json.loads(units).items()})
-        return Contents.model_validate_json(records)
-    except (OSError, ValueError, TypeError, AttributeError):
-        return None
+    return read_as(Contents, "catalog", key)
 
 
 def write(key: str, contents: Contents) -> None:
     """Write the cache file in one step; a folder that cannot be written is no error."""
+    write_as("catalog", key, contents)
+
+
+def read_as(model: type[Content], kind: str, key: str) -> Content | None:
+    """Return cached records of a model, or None when there is no readable cache file for this fingerprint."""
+    try:
+        units, _, records = _file(kind, key).read_bytes().partition(b"\n")
+        quantity.remember_units({str(name): (float(si), str(dim)) for name, (si, dim) in json.loads(units).items()})
+        return model.model_validate_json(records)
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def write_as(kind: str, key: str, contents: BaseModel) -> None:
+    """Write the cache file of a kind in one step; a folder that cannot be written is no error."""
     lines = [json.dumps(quantity.known_units()), contents.model_dump_json(exclude_defaults=True)]
     with suppress(OSError):
         folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f"{key}-{os.getpid()}.part"
+        part = folder / f"{kind}-{key}-{os.getpid()}.part"
         part.write_text("\n".join(lines), encoding="utf-8")
-        part.replace(_file(key))
-        for old in sorted(folder.glob("catalog-*.json"), key=lambda path: path.stat().st_mtime_ns)[:-KEPT]:
+        part.replace(_file(kind, key))
+        for old in sorted(folder.glob(f"{kind}-*.json"), key=lambda path: path.stat().st_mtime_ns)[:-KEPT]:
             old.unlink()
 
 
-def _file(key: str) -> Path:
-    return cache_folder() / f"catalog-{key}.json"
+def _file(kind: str, key: str) -> Path:
+    return cache_folder() / f"{kind}-{key}.json"

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
+from suanli.catalog import cache
 from suanli.catalog.files import read_yaml
 from suanli.catalog.loader import DATA
 from suanli.catalog.schema import Record, System
 from suanli.chip import Efficiency
 from suanli.mapping.engine import Engine, read_engines
 from suanli.quantity import Number
+
+FOLDERS = ("calibration", "engines", "intervals")
 
 
 class Widths(Record):
@@ -45,9 +50,30 @@ class Profiles:
         return next((self.engines[name] for name in system.engines if name in self.engines), self.engines["generic"])
 
 
+class _Kept(Record):
+    """What the cache file of the profiles holds."""
+
+    engines: dict[str, Engine]
+    efficiencies: dict[str, Efficiency]
+    widths: dict[str, Widths]
+
+
 @lru_cache(maxsize=1)
 def load_profiles() -> Profiles:
-    """Read all profiles from the package data. Raises CatalogError."""
+    """Read all profiles from the package data, or from the cache file of the same data. Raises CatalogError."""
+    files = [path for folder in FOLDERS for path in sorted((DATA / folder).rglob("*.yaml"))]
+    code = [Path(sys.modules[kind.__module__].__file__ or "") for kind in (Engine, Efficiency, Widths)]
+    key = cache.fingerprint([*files, *code])
+    kept = cache.read_as(_Kept, "profiles", key)
+    if kept is None:
+        kept = _read()
+        cache.write_as("profiles", key, kept)
+    return Profiles(kept.engines, kept.efficiencies, kept.widths)
+
+
+def _read() -> _Kept:
     families = [read_yaml(path, Efficiency) for path in sorted((DATA / "calibration").glob("*.yaml"))]
     widths = read_yaml(DATA / "intervals" / "intervals.yaml", WidthFile)
-    return Profiles(read_engines(DATA / "engines"), {f.family: f for f in families}, widths.classes)
+    return _Kept(
+        engines=read_engines(DATA / "engines"), efficiencies={f.family: f for f in families}, widths=widths.classes
+    )
