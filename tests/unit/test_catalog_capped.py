@@ -108,8 +108,9 @@ def test_capped_machine_is_bought_at_the_price_of_the_whole_one(catalog):
     assert slow["capital"] == full["capital"]
     assert slow["facility"] < full["facility"]
     assert slow["energy"] < full["energy"]
+    # The replay gives the power of an hour, and how far a rate is looked for depends on the rows beside it.
     one = next(one for one in free if one.systems == (NODE,))
-    assert cost[NODE].value("usd_per_mtok") == one.value("usd_per_mtok")
+    assert cost[NODE].value("usd_per_mtok") == pytest.approx(one.value("usd_per_mtok"), rel=0.01)
     # The range of the curve widens what is said about the slow clock.
     slow_rate, full_rate = (cost[name].metrics["max_request_s"] for name in (f"{NODE}@350w", NODE))
     assert slow_rate.high / slow_rate.low > full_rate.high / full_rate.low
