@@ -30,6 +30,7 @@ Function = TypeVar("Function", bound=Callable[..., Code])
 # They own no memory, so reference counting would only cost time.
 _OPTIONS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "error_model": "numpy", "_nrt": False}
 
+HIDDEN = "scipy.linalg"
 _LIGHT: list[bool] = []  # not empty in a process that runs one command
 _INLINE: dict[Callable[..., Code], Literal["never", "always"]] = {}
 _ACCESSORS: dict[Callable[..., Code], tuple[np.dtype[Any], str, str | None]] = {}
@@ -116,22 +117,22 @@ def _record_getter(dtype: np.dtype[Any], array: str, width: str | None) -> Code:
 
 @contextmanager
 def _without_scipy() -> Iterator[None]:
-    """Hide SciPy while numba looks for its BLAS, which takes a third of a second and serves no kernel here.
+    """Hide scipy.linalg while numba looks for its BLAS, which takes a third of a second and serves no kernel here.
 
     In this process numba then has no linear algebra, so only a command asks for it, never the library.
     """
-    if not _LIGHT or "scipy" in sys.modules:
+    if not _LIGHT or HIDDEN in sys.modules:
         yield
         return
-    sys.modules["scipy"] = None  # type: ignore[assignment]
+    sys.modules[HIDDEN] = None  # type: ignore[assignment]
     try:
         yield
     finally:
-        del sys.modules["scipy"]
+        del sys.modules[HIDDEN]
 
 
 def start_light() -> None:
-    """Let a process that runs one command load numba without SciPy."""
+    """Let a process that runs one command load numba without SciPy's linear algebra."""
     _LIGHT.append(True)
 
 
