@@ -29,7 +29,6 @@ BARS = {
     "latent_prefill": (0.08, 0.20),
     "latent_decode": (0.08, 0.22),
 }
-WEAKER = {("nvidia-rtx-pro-6000-se", "decode"): (0.10, 0.50)}
 
 
 def by_op(chip):
@@ -75,7 +74,7 @@ def test_collective_pack_is_whole(path):
 def test_held_out_shapes_are_predicted_as_well_as_claimed(chip):
     for op, lanes in by_op(chip).items():
         if op in BARS:
-            bar, tail = WEAKER.get((chip, op), BARS[op])
+            bar, tail = BARS[op]
             assert median(lane.median_error for lane in lanes) <= bar, op
             assert median(lane.p90_error for lane in lanes) <= tail, op
 

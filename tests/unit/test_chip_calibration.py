@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from validation.operators import plausibility, solve
+from validation.operators import plausibility, pool, solve
 from validation.operators.kinds import OPERATORS
 from validation.operators.rows import hold_out
 from validation.operators.tables import Table, data_folder, version_key
@@ -13,6 +13,7 @@ from suanli.chip.work import matmul_work
 
 RATE, BANDWIDTH = 989e12, 3.35e12
 TRUE = Lane(2e-6, 0.8, 0.9)
+CHIP = plausibility.Limits(RATE, BANDWIDTH, 50e6)
 
 
 def table(m, n, k, seconds, engine="vllm", kernels=None):
@@ -57,7 +58,7 @@ def test_filter_drops_each_fault_for_its_reason():
     sizes = [m, n, k]
     spikes = plausibility.dominated(sizes, wrong, np.zeros(len(m), dtype=np.int64))
     floor = plausibility.floor_of(seconds)
-    keep, dropped = plausibility.filter_rows(rows, work, RATE, floor=floor, reference=floor, spikes=spikes)
+    keep, dropped = plausibility.filter_rows(rows, work, CHIP, floor=floor, reference=floor, spikes=spikes)
     assert not keep[[biggest, small, 5]].any()
     assert dropped["above arithmetic peak"] == 1
     assert dropped["not positive"] == 1
@@ -70,11 +71,77 @@ def test_a_floor_far_above_that_of_another_engine_is_a_host_in_the_loop():
     late = np.maximum(seconds, 150e-6)
     nothing = np.zeros(len(m), dtype=bool)
     keep, dropped = plausibility.filter_rows(
-        table(m, n, k, late), work, RATE, floor=150e-6, reference=3e-6, spikes=nothing
+        table(m, n, k, late), work, CHIP, floor=150e-6, reference=3e-6, spikes=nothing
     )
     assert dropped["host in the loop (floor)"] > 50
     assert (late[keep] >= 450e-6).all()
     assert keep.any()
+
+
+def test_reads_that_stayed_in_the_cache_are_dropped_and_other_rows_kept():
+    """A cache four times as fast as the memory: its rows go, launches, large reads and arithmetic stay."""
+    m, n, k, work, seconds = grid()
+    nothing, floor = np.zeros(len(m), dtype=bool), plausibility.floor_of(seconds)
+    fits = work.bytes < 40e6
+    warm = np.where(fits, TRUE.base(work, RATE, 4.0 * BANDWIDTH), seconds)
+    keep, dropped = plausibility.filter_rows(
+        table(m, n, k, warm), work, CHIP, floor=floor, reference=floor, spikes=nothing
+    )
+    reading = work.bytes / BANDWIDTH
+    wrong = fits & (reading > warm)
+    assert wrong.any()
+    assert not keep[wrong].any()
+    assert keep[work.bytes > 75e6].all()
+    assert keep[reading < 0.5 * floor].all()
+    assert keep[work.flops / RATE > reading].all()
+    assert dropped["above memory bandwidth"] + dropped["in the cache between repeats"] == (~keep).sum()
+    _, cold = plausibility.filter_rows(
+        table(m, n, k, seconds), work, CHIP, floor=floor, reference=floor, spikes=nothing
+    )
+    assert not cold
+
+
+def test_a_chip_with_the_host_in_the_loop_does_not_set_the_launch_of_a_pool():
+    *_, work, _ = grid()
+
+    def part(chip, launch):
+        lane = Lane(launch, 0.8, 0.9)
+        return pool.Part(
+            chip, "x", "vllm", "bf16", OPERATORS["matmul"], work, lane.base(work, RATE, BANDWIDTH), RATE, BANDWIDTH,
+            pool.CLOCK, lane,
+        )  # fmt: skip
+
+    parts = [part("a", 2e-6), part("b", 2.2e-6), part("c", 2.1e-6), part("d", 27e-6)]
+    kept = pool.without_host(parts)
+    assert {"a", "b", "c"} <= {one.chip for one in kept}
+    for one in kept:
+        assert one.lane.launch < 3e-6
+        assert one.chip != "d" or (one.seconds > 81e-6).all()
+
+
+def test_a_pooled_launch_is_a_number_of_cycles():
+    """Chips that differ in clock only are predicted from each other."""
+    *_, work, _ = grid()
+    parts = []
+    for chip, clock in (("a", 1.41e9), ("b", 1.83e9), ("c", 2.5e9), ("d", 2.0e9)):
+        seconds = Lane(2e-6 * pool.CLOCK / clock, 0.8, 0.9).base(work, RATE, BANDWIDTH)
+        parts.append(
+            pool.Part(
+                chip,
+                "x",
+                "vllm",
+                "bf16",
+                OPERATORS["matmul"],
+                work,
+                seconds,
+                RATE,
+                BANDWIDTH,
+                clock,
+                Lane(2e-6, 0.8, 0.9),
+            )
+        )
+    for errors in pool.judge(parts, "chip").values():
+        assert np.median(errors) < 0.02
 
 
 def test_whole_shape_families_are_held_out():
@@ -139,7 +206,7 @@ def test_products_beyond_the_fitted_ones_reach_no_more_than_the_best_row():
 
     how = OPERATORS["matmul"]
     lane = solve.fit(rows, seconds, (RATE, BANDWIDTH), how.knots, at, rising=how.rising)
-    best = solve.best_seen(rows, seconds, RATE, BANDWIDTH)
+    best, _ = solve.best_seen(rows, seconds, (RATE, BANDWIDTH))
     assert 0.5 < best < 0.8
     knot = matmul_work(65536.0, 4096.0, 4096.0, weight_bytes=2.0, activation_bytes=2.0)
     reached = float(knot.flops / RATE / lane.time(knot, RATE, BANDWIDTH))
@@ -148,4 +215,4 @@ def test_products_beyond_the_fitted_ones_reach_no_more_than_the_best_row():
 
 def test_few_rows_bound_by_arithmetic_say_nothing_about_the_best():
     work = matmul_work(np.full(10, 8192.0), 8192.0, 8192.0, weight_bytes=2.0, activation_bytes=2.0)
-    assert solve.best_seen(work, np.full(10, 1.0), RATE, BANDWIDTH) == 1.0
+    assert solve.best_seen(work, np.full(10, 1.0), (RATE, BANDWIDTH), reads=True) == (1.0, 1.0)

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from suanli.catalog.loader import DATA
-from suanli.chip.efficiency import calibration_folder
+from suanli.catalog.loader import DATA, load
+from suanli.chip.efficiency import calibration_folder, efficiency_of
 from suanli.chip.kernels import kernels_of, lane_dtype
 from suanli.chip.packs import load_pack, measured_name, packs_of
+from suanli.mapping.calibration import calibration_of, evidence_class
 from suanli.search.records import load_profiles
 
 FOLDER = calibration_folder(DATA)
@@ -67,6 +68,18 @@ def test_pooled_lanes_are_brought_to_what_the_family_reaches():
     size = (16384.0, 8192.0, 8192.0)
     reached = 2.0 * np.prod(size) / float(slow.matmul(*size)) / PEAKS["bf16"]
     assert reached == pytest.approx(slow.family.matmul.si, rel=0.15)
+
+
+def test_a_chip_of_a_measured_family_without_lanes_of_its_own_counts_as_pooled():
+    catalog, profiles = load(), dict(load_profiles().efficiencies)
+    found = {}
+    for name in ("nvidia-h20", "nvidia-h100-sxm", "nvidia-h800-sxm", "amd-mi300x"):
+        chip = catalog.chip(name)
+        family = efficiency_of(chip, profiles)
+        found[name] = evidence_class(family, calibration_of(chip, "vllm", family))
+    assert found["nvidia-h20"] == "pooled"
+    assert found["nvidia-h100-sxm"] == found["nvidia-h800-sxm"] == "measured_operators"
+    assert found["amd-mi300x"] != "measured_operators"
 
 
 def test_a_wider_array_wastes_more_on_odd_widths():

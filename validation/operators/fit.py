@@ -58,6 +58,7 @@ def fit_rows(rows: Rows, index: NDArray[np.intp]) -> Lane:
         launch=rows.launch,
         smoothness=how.smoothness,
         tolerance=how.tolerance,
+        reads=how.reads,
     )
 
 
@@ -73,9 +74,18 @@ def rounded(lane: Lane) -> Lane:
 
 
 def record_lane(
-    lane: Lane, name: tuple[str, str, str], *, kernels: tuple[str, ...], counts: tuple[int, int], errors: Array
+    lane: Lane,
+    name: tuple[str, str, str],
+    *,
+    kernels: tuple[str, ...],
+    counts: tuple[int, int],
+    errors: Array,
+    clock: float | None = None,
 ) -> LaneRecord:
-    """Stored form of a lane named (op, dtype, version), with (kept, dropped) counts and errors on held-out rows."""
+    """Stored form of a lane named (op, dtype, version), with (kept, dropped) counts and errors on held-out rows.
+
+    clock : [Hz] that the launch of a pooled lane holds at.
+    """
     op, dtype, version = name
     surface = lane.surface
     if surface is None:
@@ -97,6 +107,7 @@ def record_lane(
         median_error=float(f"{np.median(errors):.3g}"),
         p90_error=float(f"{np.quantile(errors, 0.9):.3g}"),
         spread=float(f"{1.0 + np.quantile(errors, 0.8):.3g}"),
+        clock_mhz=clock / 1e6 if clock is not None else None,
     )
 
 
@@ -165,7 +176,7 @@ def write_pack(chip: str, engine: str, evidence: str, records: list[LaneRecord])
     )
     path = calibration_folder(DATA) / chip / f"{engine}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(pack.model_dump(), separators=(",", ":")) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(pack.model_dump(exclude_none=True), separators=(",", ":")) + "\n", encoding="utf-8")
     return path
 
 

@@ -49,6 +49,10 @@ class Operator:
     rising: tuple[int, ...]  # axes along which the time must not fall
     smoothness: float = 0.1  # weight of squared changes of slope against log errors of mean weight 1
     tolerance: float = 0.02  # log errors below this all count alike, above it their weight falls
+    reads: bool = False  # largest rows read so much that they show the bandwidth that can be reached
+    # Share of bandwidth in pooled lanes where rows that traffic would bind are bound by partly filled tiles instead:
+    # what large reads reach, so that these rows go with the arithmetic of a chip and not with its memory.
+    pooled_memory: float | None = None
 
 
 def kv_bytes(dtype: str) -> float:
@@ -326,6 +330,7 @@ OPERATORS: dict[str, Operator] = {
         (0, 1),
         smoothness=0.01,
         tolerance=0.05,
+        pooled_memory=0.85,
     ),
     "decode": Operator(
         _decode,
@@ -335,6 +340,7 @@ OPERATORS: dict[str, Operator] = {
         ("window",),
         ("query_heads", "kv_heads", "head_dim"),
         (0, 1),
+        reads=True,
     ),
     "latent_prefill": Operator(
         _latent_prefill,
@@ -346,6 +352,7 @@ OPERATORS: dict[str, Operator] = {
         (0, 1),
         smoothness=0.01,
         tolerance=0.05,
+        pooled_memory=0.85,
     ),
     "latent_decode": Operator(
         _latent_decode,
@@ -355,5 +362,6 @@ OPERATORS: dict[str, Operator] = {
         (),
         ("query_heads", "batch"),
         (0, 1),
+        reads=True,
     ),
 }

@@ -1,9 +1,11 @@
 """Plausibility of measured rows: what cannot be the time of a kernel is dropped, counted and named.
 
 Checks, in order: not positive or not finite; duplicate shape (the median stays); above the datasheet arithmetic peak;
-slower than a shape that is at least as large in every dimension (spike); and floors: a lane whose shortest kernels are
-several times longer than those of another engine on the same chip (for plain products: of any format) was measured
-with the host in the loop, so its rows near the floor say nothing about the kernel.
+above the memory bandwidth, and, in lanes where that happens among shapes that fit into the cache, all such shapes: they
+stayed there between the repeats of the measurement, which in an engine they do not; slower than a shape that is at
+least as large in every dimension (spike); and floors: a lane whose shortest kernels are several times longer than those
+of another engine on the same chip (for plain products: of any format) was measured with the host in the loop, so its
+rows near the floor say nothing about the kernel.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ SPIKE = 1.5  # times the time of a dominating shape
 FLOOR_RATIO = 2.5  # shortest kernels over those of the fastest other engine: host in the loop
 FLOOR_KEEP = 3.0  # rows this many floors long are mostly kernel again
 PEAK_TOLERANCE = 1.02
+CACHED_SHARE = 0.01  # of the rows of a lane above memory bandwidth: its repeats read from the cache
+CACHE_REACH = 1.5  # times the size of the cache: what is larger reads from memory almost only
 
 
 @dataclass
@@ -71,19 +75,45 @@ def dominated(sizes: list[NDArray[np.float64]], seconds: NDArray[np.float64], gr
     return spikes
 
 
+@dataclass(frozen=True)
+class Limits:
+    """Arithmetic peak [FLOP/s], memory bandwidth [B/s] and last-level cache [B] of a chip."""
+
+    rate: float
+    bandwidth: float
+    cache: float
+
+
+def cached(work: Work, seconds: NDArray[np.float64], chip: Limits, floor: float) -> tuple[Mask, Mask]:
+    """Rows faster than the memory, and rows whose reads a lane with many of them may have found in the cache.
+
+    What takes less time to read than half a `floor` [s] shows its launch either way and stays, and so does what
+    arithmetic binds.
+    """
+    reading = work.bytes / chip.bandwidth
+    faster = (reading > PEAK_TOLERANCE * seconds) & (seconds > 0.0)
+    small = (work.bytes < CACHE_REACH * chip.cache) & (reading > work.flops / chip.rate)
+    if np.mean(faster & small) <= CACHED_SHARE:
+        return faster, np.zeros(len(seconds), dtype=bool)
+    return faster, small & (reading > 0.5 * floor)
+
+
 def floor_of(seconds: NDArray[np.float64]) -> float:
     """Shortest time that a lane shows, robust against single rows [s]."""
     return float(np.quantile(seconds, 0.01))
 
 
 def filter_rows(
-    table: Table, work: Work, rate: float, *, floor: float, reference: float, spikes: Mask
+    table: Table, work: Work, chip: Limits, *, floor: float, reference: float, spikes: Mask
 ) -> tuple[Mask, dict[str, int]]:
     """Rows to keep and the count dropped by reason. `reference` is the floor of the fastest other engine [s]."""
     seconds = table.seconds
+    faster, in_cache = cached(work, seconds, chip, floor)
     bad = {
         "not positive": ~(np.isfinite(seconds) & (seconds > 0)),
-        "above arithmetic peak": work.flops / np.maximum(seconds, 1e-12) > PEAK_TOLERANCE * rate,
+        "above arithmetic peak": work.flops / np.maximum(seconds, 1e-12) > PEAK_TOLERANCE * chip.rate,
+        "above memory bandwidth": faster,
+        "in the cache between repeats": in_cache,
         "slower than a larger shape": spikes,
     }
     if floor > FLOOR_RATIO * reference:

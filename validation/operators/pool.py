@@ -1,9 +1,10 @@
 """Pooled lanes for chips without tables, and what they cost: ``python -m validation.operators.pool --wheel DIR``.
 
-Every operator and format is fitted to the rows of all measured chips and engines together: the three physical numbers
-are medians over lanes, the surface is common. Leaving one chip out (all its engines) and predicting it gives the error
-that a chip without tables has to expect; leaving out its whole family (all Hopper, all Blackwell) is harder still. The
-pack keeps the first as its spread; both are reported per chip.
+Every operator and format is fitted to the rows of all measured chips together, once under all engines and once under
+each: the three physical numbers are medians over lanes, the surface is common. A launch is a number of cycles, so it is
+pooled at one clock. Leaving one chip out (all its engines) and predicting it gives the error that a chip without tables
+has to expect; leaving out its whole family (all Hopper, all Blackwell) is harder still. The packs keep the first as
+their spread; both are reported per chip.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,46 +21,99 @@ from numpy.typing import NDArray
 
 from suanli.chip.lane import Lane
 from suanli.chip.packs import LaneRecord
+from suanli.chip.work import Work
 from validation.operators import solve
 from validation.operators.fit import HERE, record_lane, rounded, write_pack
+from validation.operators.kinds import Operator
+from validation.operators.plausibility import FLOOR_KEEP, FLOOR_RATIO
 from validation.operators.rows import MIN_ROWS, ChipFacts, Rows, chip_facts, kinds_by_name, lanes_of, sample, take
+from validation.operators.tables import ENGINES
 
 Array = NDArray[np.float64]
 
 LANE_ROWS = 1200  # rows of each lane that enter a pooled fit
 MIN_CHIPS = 3
+CLOCK = 1.83e9  # Hz; that pooled launches hold at (H100, H200), and taken for chips that publish none
 
 
+@dataclass(frozen=True)
 class Part:
-    """Sampled rows of one lane on one chip, with its own physical numbers."""
+    """Sampled rows of one lane on one chip, with its own physical numbers; the launch is at `CLOCK`."""
 
-    def __init__(self, rows: Rows, facts: ChipFacts) -> None:
-        index = sample(np.arange(len(rows.table.seconds)), LANE_ROWS)
-        self.chip = facts.id
-        self.family = facts.family
-        self.rows = rows
-        self.work = take(rows.work, index)
-        self.seconds = rows.table.seconds[index]
-        self.lane = solve.physical(rows.work, rows.table.seconds, rows.rate, rows.bandwidth)
-        if rows.launch is not None:
-            self.lane = Lane(rows.launch, self.lane.compute, self.lane.memory)
+    chip: str
+    family: str
+    engine: str
+    dtype: str
+    operator: Operator
+    work: Work
+    seconds: Array
+    rate: float
+    bandwidth: float
+    clock: float
+    lane: Lane
+
+    def priced(self, lane: Lane) -> Array:
+        """Times [s] of the rows by a pooled lane without its surface, at the chip's clock."""
+        return self.at_clock(lane).base(self.work, self.rate, self.bandwidth)
+
+    def at_clock(self, lane: Lane) -> Lane:
+        """A pooled lane at the chip's clock."""
+        return replace(lane, launch=lane.launch * CLOCK / self.clock)
+
+
+def part_of(rows: Rows, facts: ChipFacts) -> Part:
+    """Sample the rows of a lane."""
+    index = sample(np.arange(len(rows.table.seconds)), LANE_ROWS)
+    clock = facts.clock or CLOCK
+    lane = solve.physical(rows.work, rows.table.seconds, rows.rate, rows.bandwidth)
+    launch = (rows.launch or lane.launch) * clock / CLOCK
+    memory = rows.operator.pooled_memory or lane.memory
+    return Part(
+        facts.id,
+        facts.family,
+        rows.table.engine,
+        rows.table.dtype,
+        rows.operator,
+        take(rows.work, index),
+        rows.table.seconds[index],
+        rows.rate,
+        rows.bandwidth,
+        clock,
+        Lane(launch, lane.compute, memory),
+    )
+
+
+def without_host(parts: Sequence[Part]) -> list[Part]:
+    """Parts whose shortest kernels are several times those of the other chips keep only rows far from that floor.
+
+    The host was in the loop there, as in the importer's check among the engines of one chip, which cannot see it where
+    a chip has one engine.
+    """
+    usual = float(np.median([part.lane.launch for part in parts]))
+    found = []
+    for part in parts:
+        if part.lane.launch > FLOOR_RATIO * usual:
+            keep = part.seconds > FLOOR_KEEP * part.lane.launch * CLOCK / part.clock
+            lane = replace(part.lane, launch=usual)
+            found.append(replace(part, work=take(part.work, keep), seconds=part.seconds[keep], lane=lane))
+        else:
+            found.append(part)
+    return [part for part in found if len(part.seconds) >= MIN_ROWS]
 
 
 def pooled_lane(parts: Sequence[Part]) -> Lane:
     """One lane for all parts."""
-    operator, dtype = parts[0].rows.operator, parts[0].rows.table.dtype
+    operator, dtype = parts[0].operator, parts[0].dtype
     launch, compute, memory = (
         float(np.median([getattr(part.lane, name) for part in parts])) for name in ("launch", "compute", "memory")
     )
     lane = Lane(launch, compute, memory)
-    rate, bandwidth = (float(np.median([getattr(part.rows, name) for part in parts])) for name in ("rate", "bandwidth"))
+    rate, bandwidth = (float(np.median([getattr(part, name) for part in parts])) for name in ("rate", "bandwidth"))
 
     def log_base_at(sizes: Sequence[Array]) -> Array:
         return np.asarray(np.log(lane.base(operator.at(dtype, sizes), rate, bandwidth)))
 
-    target = np.concatenate(
-        [np.log(part.seconds / lane.base(part.work, part.rows.rate, part.rows.bandwidth)) for part in parts]
-    )
+    target = np.concatenate([np.log(part.seconds / part.priced(lane)) for part in parts])
     axes = [np.asarray(axis, dtype=float) for axis in operator.knots]
     coordinates = [
         np.concatenate([np.broadcast_to(part.work.coordinates[axis], part.seconds.shape) for part in parts])
@@ -81,7 +136,7 @@ def errors_on(lane: Lane, parts: Sequence[Part]) -> Array:
     stored = rounded(lane)
     return np.concatenate(
         [
-            solve.factor_errors(stored.time(part.work, part.rows.rate, part.rows.bandwidth), part.seconds)
+            solve.factor_errors(part.at_clock(stored).time(part.work, part.rate, part.bandwidth), part.seconds)
             for part in parts
         ]
     )
@@ -107,48 +162,62 @@ def collect(wheel: Path, facts: dict[str, ChipFacts], ops: list[str]) -> dict[tu
         for system, chip in facts.items():
             for rows in lanes_of(wheel, system, chip, kind):
                 if len(rows.table.seconds) >= MIN_ROWS:
-                    parts[rows.table.op, rows.table.dtype].append(Part(rows, chip))
-    return parts
+                    parts[rows.table.op, rows.table.dtype].append(part_of(rows, chip))
+    return {name: without_host(some) for name, some in parts.items()}
 
 
-def summary(errors: Array) -> dict[str, float]:
-    """Median and 90th percentile."""
-    return {"median": float(f"{np.median(errors):.3g}"), "p90": float(f"{np.quantile(errors, 0.9):.3g}")}
+def summary(errors: Mapping[str, Array]) -> dict[str, dict[str, float]]:
+    """Median and 90th percentile by name."""
+    return {
+        name: {"median": float(f"{np.median(one):.3g}"), "p90": float(f"{np.quantile(one, 0.9):.3g}")}
+        for name, one in errors.items()
+    }
+
+
+def pool(op: str, dtype: str, engine: str, parts: Sequence[Part]) -> dict[str, object] | None:
+    """Report and stored lane of one operator and format; None where too few chips have it. Families: all engines."""
+    if len({part.chip for part in parts}) < MIN_CHIPS:
+        return None
+    chip_out = judge(parts, "chip")
+    family_out = judge(parts, "family") if engine == "pooled" else {}
+    every = np.concatenate(list(chip_out.values()))
+    count = sum(len(part.seconds) for part in parts)
+    record = record_lane(
+        pooled_lane(parts), (op, dtype, "pooled"), kernels=(), counts=(count, 0), errors=every, clock=CLOCK
+    )
+    line = {
+        "op": op,
+        "dtype": dtype,
+        "engine": engine,
+        "all": summary({"all": every})["all"],
+        "chip_out": summary(chip_out),
+        "family_out": summary(family_out),
+    }
+    return {"report": line, "lane": record.model_dump(exclude_none=True)}
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--wheel", type=Path, required=True, help="folder of pip install --target")
-    parser.add_argument("--ops", default="", help="only these kinds: merged into the pack that exists")
+    parser.add_argument("--ops", default="", help="only these kinds: merged into the packs that exist")
     given = parser.parse_args()
     folder = HERE / "report" / "pooled"
-    folder.mkdir(parents=True, exist_ok=True)
-    for (op, dtype), parts in collect(
-        given.wheel, chip_facts(HERE), [name for name in given.ops.split(",") if name]
-    ).items():
-        if len({part.chip for part in parts}) < MIN_CHIPS:
-            continue
-        chip_out, family_out = judge(parts, "chip"), judge(parts, "family")
-        every = np.concatenate(list(chip_out.values()))
-        count = sum(len(part.seconds) for part in parts)
-        record = record_lane(pooled_lane(parts), (op, dtype, "pooled"), kernels=(), counts=(count, 0), errors=every)
-        line = {
-            "op": op,
-            "dtype": dtype,
-            "all": summary(every),
-            "chip_out": {chip: summary(errors) for chip, errors in chip_out.items()},
-            "family_out": {chip: summary(errors) for chip, errors in family_out.items()},
-        }
-        print(json.dumps(line), flush=True)
-        (folder / f"{op}.{dtype}.json").write_text(
-            json.dumps({"report": line, "lane": record.model_dump()}) + "\n", encoding="utf-8"
-        )
-    records = [
-        LaneRecord.model_validate(json.loads(path.read_text(encoding="utf-8"))["lane"])
-        for path in sorted(folder.glob("*.json"))
-    ]
-    write_pack("pooled-gpu", "pooled", "pooled", records)
+    found = collect(given.wheel, chip_facts(HERE), [name for name in given.ops.split(",") if name])
+    for engine in ("pooled", *ENGINES):
+        (folder / engine).mkdir(parents=True, exist_ok=True)
+        for (op, dtype), parts in found.items():
+            chosen = [part for part in parts if engine in ("pooled", part.engine)]
+            entry = pool(op, dtype, engine, chosen)
+            if entry is not None:
+                print(json.dumps(entry["report"]), flush=True)
+                path = folder / engine / f"{op}.{dtype}.json"
+                path.write_text(json.dumps(entry) + "\n", encoding="utf-8")
+        records = [
+            LaneRecord.model_validate(json.loads(path.read_text(encoding="utf-8"))["lane"])
+            for path in sorted((folder / engine).glob("*.json"))
+        ]
+        write_pack("pooled-gpu", engine, "pooled", records)
 
 
 if __name__ == "__main__":

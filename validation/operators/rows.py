@@ -11,10 +11,12 @@ import yaml
 from numpy.typing import NDArray
 
 from suanli.catalog.loader import load
+from suanli.catalog.schema import Chip
 from suanli.chip.formats import peak_of
 from suanli.chip.work import Work
+from suanli.quantity import Quantity
 from validation.operators.kinds import OPERATORS, Operator, math_dtype
-from validation.operators.plausibility import Report, dominated, filter_rows, floor_of, without_duplicates
+from validation.operators.plausibility import Limits, Report, dominated, filter_rows, floor_of, without_duplicates
 from validation.operators.tables import KINDS, Kind, Table, read
 
 Array = NDArray[np.float64]
@@ -28,12 +30,14 @@ SEED = 20261123
 
 @dataclass(frozen=True)
 class ChipFacts:
-    """Dense peaks [FLOP/s], memory bandwidth [B/s] and family of a measured chip."""
+    """Dense peaks [FLOP/s], memory bandwidth [B/s], clock [Hz], last-level cache [B] and family of a measured chip."""
 
     id: str
     family: str
     peaks: Mapping[str, float]
     bandwidth: float
+    cache: float
+    clock: float | None = None  # None where nobody published it
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,27 @@ def chip_facts(here: Path) -> dict[str, ChipFacts]:
         if chip_id in given["chips"]:
             own = given["chips"][chip_id]
             peaks = {dtype: float(rate) for dtype, rate in own["peaks"].items()}
-            facts[system] = ChipFacts(chip_id, own["family"], peaks, float(own["bandwidth"]))
+            clock = float(own["clock"]) if own["clock"] else None
+            facts[system] = ChipFacts(
+                chip_id, own["family"], peaks, float(own["bandwidth"]), float(own["cache"]), clock
+            )
         else:
-            chip = catalog.chip(chip_id)
-            peaks = {p.dtype: p.rate.si for p in chip.peaks if p.sparsity == "dense" and p.rate.known}
-            facts[system] = ChipFacts(chip_id, chip.family, peaks, chip.memory.bandwidth.si)
+            facts[system] = _catalogued(catalog.chip(chip_id), given["missing"].get(chip_id, {}))
     return facts
+
+
+def _catalogued(chip: Chip, missing: Mapping[str, str]) -> ChipFacts:
+    """Facts of a catalogued chip, completed from `missing`. Raises KeyError when no cache is known."""
+    peaks = {p.dtype: p.rate.si for p in chip.peaks if p.sparsity == "dense" and p.rate.known}
+    cache, clock = chip.facts.get("l2_cache"), chip.compute.clock
+    return ChipFacts(
+        chip.id,
+        chip.family,
+        peaks,
+        chip.memory.bandwidth.si,
+        cache.si if isinstance(cache, Quantity) else float(missing["cache"]),
+        clock.si if clock is not None and clock.known else (float(missing["clock"]) if "clock" in missing else None),
+    )
 
 
 def take(work: Work, index: Mask | NDArray[np.intp]) -> Work:
@@ -169,7 +188,8 @@ def _rows(table: Table, duplicates: int, facts: ChipFacts, floors: Mapping[tuple
     reference = _reference_floor(table, floors)
     sizes = [table.columns[name].astype(float) for name in operator.sizes]
     spikes = dominated(sizes, table.seconds, codes(table, operator.groups))
-    keep, dropped = filter_rows(table, work, rate, floor=own, reference=reference, spikes=spikes)
+    chip = Limits(rate, facts.bandwidth, facts.cache)
+    keep, dropped = filter_rows(table, work, chip, floor=own, reference=reference, spikes=spikes)
     report = Report(f"{table.system}/{table.op}/{table.engine}/{table.version}/{table.dtype}", len(keep) + duplicates)
     report.dropped = {"duplicate shape": duplicates, **dropped} if duplicates else dropped
     kept = table.pick(keep)

@@ -16,7 +16,7 @@ from suanli.surface import Surface, corners
 Array = NDArray[np.float64]
 
 RIDGE = 1e-3
-ENOUGH = 60  # rows bound by arithmetic before the best of them says what can be reached
+ENOUGH = 60  # rows bound by arithmetic (or traffic) before the best of them says what can be reached
 MONOTONE = 1e3  # weight of a squared violation of monotony between neighbouring knots
 ROUNDS = 6
 
@@ -42,23 +42,29 @@ def _achieved(bound: Array, seconds: Array, select: NDArray[np.bool_]) -> float:
     return float(np.clip(np.quantile((bound / seconds)[large], 0.9), 0.02, 1.0))
 
 
-def best_seen(work: Work, seconds: Array, rate: float, bandwidth: float) -> float:
-    """Share of peak arithmetic that the best row reaches; 1 where too few rows are bound by arithmetic to show it."""
-    arithmetic = work.flops / rate
-    bound = arithmetic > work.bytes / bandwidth
-    if bound.sum() < ENOUGH:
-        return 1.0
-    return min(float(np.max(arithmetic[bound] / seconds[bound])), 1.0)
+def best_seen(work: Work, seconds: Array, rates: tuple[float, float], *, reads: bool = False) -> tuple[float, float]:
+    """Shares of peak arithmetic and of bandwidth that the best rows reach; 1 where too few rows are bound by it.
+
+    Bandwidth only with `reads`: elsewhere what traffic reaches still grows at the largest sizes measured.
+    """
+    arithmetic, traffic = work.flops / rates[0], work.bytes / rates[1]
+
+    def best(bound: Array, other: Array) -> float:
+        here = bound > other
+        return min(float(np.max(bound[here] / seconds[here])), 1.0) if here.sum() >= ENOUGH else 1.0
+
+    return best(arithmetic, traffic), best(traffic, arithmetic) if reads else 1.0
 
 
-def not_better(surface: Surface, lane: Lane, at: Work, rates: tuple[float, float], best: float) -> Surface:
-    """The surface with knots lifted so that none reaches more than the share `best` of peak arithmetic.
+def not_better(
+    surface: Surface, lane: Lane, at: Work, rates: tuple[float, float], best: tuple[float, float]
+) -> Surface:
+    """The surface with knots lifted so that none reaches more than the shares `best` of peak arithmetic and bandwidth.
 
     Beyond the rows a surface goes on as it bends, which would end at the datasheet. `at` is the work of the knots.
-    Traffic is left alone: how much bandwidth reads reach still grows at the largest sizes measured.
     """
     rate, bandwidth = rates
-    floor = np.maximum(at.flops / (best * rate), 1e-12)
+    floor = np.maximum(at.flops / (best[0] * rate), at.bytes / (best[1] * bandwidth))
     least = np.log(floor / lane.base(at, rate, bandwidth)).reshape(surface.values.shape)
     return Surface(surface.knots, np.maximum(surface.values, least))
 
@@ -141,10 +147,12 @@ def fit(
     launch: float | None = None,
     smoothness: float = 0.1,
     tolerance: float = 0.02,
+    reads: bool = False,
 ) -> Lane:
     """Fit a lane to rows; `rates` are peak and bandwidth.
 
-    `launch` [s] replaces the shortest time where that is an artefact; `rising` are axes along which time must not fall.
+    `launch` [s] replaces the shortest time where that is an artefact; `rising` are axes along which time must not fall;
+    `reads`: the largest rows show the bandwidth that can be reached.
     """
     rate, bandwidth = rates
     lane = physical(work, seconds, rate, bandwidth)
@@ -160,7 +168,7 @@ def fit(
         axes, work.coordinates, target, log_base_at, rising, smoothness=smoothness, tolerance=tolerance
     )
     knot_sizes = [2.0 ** axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")]
-    capped = not_better(surface, lane, at(knot_sizes), rates, best_seen(work, seconds, *rates))
+    capped = not_better(surface, lane, at(knot_sizes), rates, best_seen(work, seconds, rates, reads=reads))
     return Lane(lane.launch, lane.compute, lane.memory, capped)
 
 

@@ -1,8 +1,9 @@
 """Operator times of one chip under one engine, from the best evidence that exists.
 
 For every operator and number format the first that is found: a lane measured under this engine, one measured under
-another engine on the same chip, the lane pooled over the chips of the architecture, the closed form with the
-efficiencies of the family. Times are of whole kernels inside a captured graph, launch included. Everything broadcasts.
+another engine on the same chip, the lane pooled over the chips of the architecture (under this engine where others of
+the family were measured: engines choose their kernels by family), the closed form with the efficiencies of the family.
+Times are of whole kernels inside a captured graph, launch included. Everything broadcasts.
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ class Kernels:
     """Operator times of a chip with dense `peaks` [FLOP/s] and `bandwidth` [B/s].
 
     own, others, pooled : lanes by (op, dtype). family : closed form where no lane exists. exact : False leaves the
-    correction surfaces out, for screening many deployments quickly. array : one systolic array or cube face.
+    correction surfaces out, for screening many deployments quickly. array : one systolic array or cube face. clock :
+    [Hz], None where it is not known; pooled launches then stay as they are.
     """
 
     peaks: Mapping[str, float]
@@ -94,6 +96,7 @@ class Kernels:
     family: Efficiency
     exact: bool = True
     array: tuple[int, int] | None = None
+    clock: float | None = None
     _chosen: dict[tuple[str, str], Chosen] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -120,12 +123,15 @@ class Kernels:
             for name in names:
                 if (op, name) in shelf:
                     record = shelf[op, name]
-                    lane = record.lane()
-                    return Chosen(self._anchored(lane) if evidence == "pooled" else lane, evidence, record.spread)
+                    lane = self._anchored(record) if evidence == "pooled" else record.lane()
+                    return Chosen(lane, evidence, record.spread)
         return Chosen(self._closed_form(op), "family", self._family_spread(op))
 
-    def _anchored(self, lane: Lane) -> Lane:
-        """A pooled lane brought to what large products of the chip's family reach, where the pool has products."""
+    def _anchored(self, record: LaneRecord) -> Lane:
+        """A pooled lane at the chip's clock, brought to what large products of its family reach (if pooled)."""
+        lane = record.lane()
+        if record.clock_mhz is not None and self.clock is not None:
+            lane = replace(lane, launch=lane.launch * record.clock_mhz * 1e6 / self.clock)
         pool = self.pooled.get(("matmul", "bf16"))
         if pool is None:
             return lane
@@ -307,8 +313,12 @@ def kernels_of(
     family: Efficiency,
     *,
     array: tuple[int, int] | None = None,
+    clock: float | None = None,
 ) -> Kernels:
-    """Operator times from the packs of a chip (by engine) and of its architecture (one pooled pack)."""
+    """Operator times from the packs of a chip (by engine) and of its architecture (pooled over engines, and by engine).
+
+    clock : of the chip [Hz], if known.
+    """
     own = packs[engine].by_name() if engine in packs else {}
     others: dict[tuple[str, str], LaneRecord] = {}
     for name, pack in packs.items():
@@ -317,7 +327,7 @@ def kernels_of(
                 # of several other engines take the one that predicts itself best
                 if key not in others or lane.median_error < others[key].median_error:
                     others[key] = lane
-    shared: dict[tuple[str, str], LaneRecord] = {}
-    for pack in pooled.values():
-        shared.update(pack.by_name())
-    return Kernels(peaks, bandwidth, own, others, shared, family, array=array)
+    shared = dict(pooled["pooled"].by_name()) if "pooled" in pooled else {}
+    if engine in pooled and family.evidence == "measured_operators":
+        shared.update(pooled[engine].by_name())
+    return Kernels(peaks, bandwidth, own, others, shared, family, array=array, clock=clock)

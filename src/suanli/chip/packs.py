@@ -27,6 +27,7 @@ class LaneRecord(Record):
     launch_us : shortest kernel inside a captured graph [us]. compute, memory : achieved fraction of peak. knots : log2
     of each coordinate. values : signed bytes, base64; surface = values x step [log of measured over physical time].
     median_error, p90_error : factor error - 1 on held-out shapes. spread : 80 % of them lie within this factor.
+    clock_mhz : of a pooled lane, the clock that launch_us holds at (a launch is a number of cycles).
     """
 
     op: str
@@ -44,6 +45,7 @@ class LaneRecord(Record):
     median_error: float
     p90_error: float
     spread: float
+    clock_mhz: float | None = None
 
     def lane(self) -> Lane:
         """Lane ready to be evaluated."""

@@ -26,19 +26,23 @@ class Calibration:
 
 
 @lru_cache(maxsize=256)
-def _calibration(chip: str, architecture: str, engine: str, family: Efficiency) -> Calibration | None:
+def _calibration(
+    chip: str, architecture: str, engine: str, family: Efficiency, clock: float | None
+) -> Calibration | None:
     packs = packs_of(FOLDER, chip)
     pooled = packs_of(FOLDER, f"pooled-{architecture}")
     collectives = collectives_of(FOLDER, chip)
     if not packs and not pooled and collectives is None:
         return None
-    kernels = kernels_of({}, 0.0, engine, packs, pooled, family)
+    kernels = kernels_of({}, 0.0, engine, packs, pooled, family, clock=clock)
     return Calibration(kernels, collectives.for_engine(engine) if collectives else {})
 
 
 def calibration_of(chip: Chip, engine: str, family: Efficiency) -> Calibration | None:
     """Lanes for a chip under an engine; None where nothing was measured on it or on its architecture."""
-    return _calibration(chip.lanes or chip.id, chip.compute.architecture, engine, family)
+    clock = chip.compute.clock
+    hertz = clock.si if clock is not None and clock.known else None
+    return _calibration(chip.lanes or chip.id, chip.compute.architecture, engine, family, hertz)
 
 
 def engine_calibration(chip: Chip, engine: Engine, family: Efficiency) -> Calibration | None:
@@ -57,7 +61,10 @@ def engine_calibration(chip: Chip, engine: Engine, family: Efficiency) -> Calibr
 
 
 def evidence_class(family: Efficiency, calibration: Calibration | None) -> str:
-    """What stands behind the operator times: lanes measured on this chip, or what its family file rests on."""
+    """What stands behind the operator times: lanes measured on this chip, or what its family file rests on.
+
+    A chip without lanes of its own runs on pooled ones, also where others of its family were measured.
+    """
     if calibration is not None and (calibration.kernels.own or calibration.kernels.others):
         return "measured_operators"
-    return family.evidence
+    return "pooled" if family.evidence == "measured_operators" else family.evidence

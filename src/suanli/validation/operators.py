@@ -90,9 +90,10 @@ def _engines(chip: str) -> tuple[Kernels, ...]:
     peaks: dict[str, float] = {peak.dtype: peak.rate.si for peak in matrix}
     packs, pooled = packs_of(FOLDER, chip), packs_of(FOLDER, f"pooled-{record.compute.architecture}")
     family = efficiency_of(record, dict(load_profiles().efficiencies))
-    bandwidth = record.memory.bandwidth.si
+    bandwidth, clock = record.memory.bandwidth.si, record.compute.clock
+    hertz = clock.si if clock is not None and clock.known else None
     return tuple(
-        kernels_of(peaks, bandwidth, engine, packs, pooled, family, array=record.compute.array)
+        kernels_of(peaks, bandwidth, engine, packs, pooled, family, array=record.compute.array, clock=hertz)
         for engine in (list(packs) or ["generic"])
     )
 
