@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from pathlib import Path
 from statistics import median
 
 import pytest
@@ -15,6 +16,7 @@ from suanli.fabric.scoring import load_sweeps
 from suanli.search.records import load_profiles
 
 FOLDER = calibration_folder(DATA)
+LEFT_OUT = Path(__file__).parents[2] / "validation" / "operators" / "report" / "pooled"
 PACKS = sorted(path for path in FOLDER.glob("*/*.json") if path.parent.name not in ("collectives", "library"))
 CHIPS = sorted({path.parent.name for path in PACKS if not path.parent.name.startswith("pooled")})
 COLLECTIVES = sorted((FOLDER / "collectives").glob("*.json"))
@@ -85,6 +87,32 @@ def test_a_pool_claims_the_error_of_leaving_chips_out():
     assert pooled["decode", "bf16"].median_error <= 0.20
     own = load_pack(FOLDER / "nvidia-h100-sxm" / "vllm.json").by_name()
     assert pooled["matmul", "bf16"].spread > own["matmul", "bf16"].spread
+
+
+# Leave-one-chip-out medians above 20 %, each with its own bar: A100 under old engines, B60 with the host in the
+# loop, prefill on chips with graphics memory (cause not found).
+LEFT_OUT_ABOVE = {
+    ("decode.bf16", "nvidia-a100-sxm4-80gb"): 0.25,
+    ("matmul.bf16", "intel-arc-pro-b60"): 0.22,
+    ("prefill.bf16_kv_bf16", "intel-arc-pro-b60"): 0.30,
+    ("prefill.bf16_kv_bf16", "nvidia-l40s"): 0.30,
+    ("prefill.bf16_kv_bf16", "nvidia-rtx-pro-6000-se"): 0.30,
+}
+
+
+@pytest.mark.parametrize("name", ["matmul.bf16", "prefill.bf16_kv_bf16", "decode.bf16"])
+def test_chips_left_out_of_the_pool_are_predicted(name):
+    """Median over engines of the lane that a chip without tables would get, on each chip that was left out."""
+    op, dtype = name.split(".")
+    errors = defaultdict(list)
+    for engine in ("vllm", "sglang", "trtllm"):
+        taken = engine if (op, dtype) in load_pack(FOLDER / "pooled-gpu" / f"{engine}.json").by_name() else "pooled"
+        own, report = (json.loads((LEFT_OUT / one / f"{name}.json").read_text())["report"] for one in (engine, taken))
+        for chip in own["chip_out"]:
+            errors[chip].append(report["chip_out"][chip]["median"])
+    assert len(errors) == 10
+    for chip, some in errors.items():
+        assert median(some) <= LEFT_OUT_ABOVE.get((name, chip), 0.20), chip
 
 
 def test_all_calibration_together_is_small():

@@ -70,6 +70,34 @@ def test_pooled_lanes_are_brought_to_what_the_family_reaches():
     assert reached == pytest.approx(slow.family.matmul.si, rel=0.15)
 
 
+def test_a_pooled_launch_takes_fewer_seconds_at_a_faster_clock():
+    slow, fast, unknown = (kernels(chip="x", clock=clock) for clock in (1.0e9, 2.0e9, None))
+    small = (1.0, 256.0, 256.0)
+    assert fast.chosen("matmul", "bf16").lane.launch == pytest.approx(slow.chosen("matmul", "bf16").lane.launch / 2)
+    assert fast.matmul(*small) < 0.7 * slow.matmul(*small)
+    assert fast.matmul(*small) <= unknown.matmul(*small) <= slow.matmul(*small)
+    measured = kernels(clock=2.0e9), kernels(clock=None)
+    assert measured[0].matmul(*small) == measured[1].matmul(*small)
+
+
+def test_pooled_lanes_are_of_the_engine_in_families_that_were_measured():
+    hopper = [kernels(engine, chip="x").chosen("prefill", "bf16_kv_bf16").lane for engine in ("vllm", "trtllm")]
+    assert hopper[0].launch != hopper[1].launch
+    other = [
+        kernels(engine, chip="x", family="cdna3").chosen("prefill", "bf16_kv_bf16").lane
+        for engine in ("vllm", "trtllm")
+    ]
+    assert other[0].launch == other[1].launch
+
+
+def test_the_interval_of_a_chip_without_lanes_is_the_error_of_leaving_chips_out():
+    for engine, family, pack in (("vllm", "hopper", "vllm"), ("vllm", "cdna3", "pooled"), ("sglang", "gpu", "pooled")):
+        record = load_pack(FOLDER / "pooled-gpu" / f"{pack}.json").by_name()["matmul", "bf16"]
+        chosen = kernels(engine, chip="x", family=family).chosen("matmul", "bf16")
+        assert (chosen.evidence, chosen.spread) == ("pooled", record.spread)
+        assert record.spread > 1.0 + record.median_error
+
+
 def test_a_chip_of_a_measured_family_without_lanes_of_its_own_counts_as_pooled():
     catalog, profiles = load(), dict(load_profiles().efficiencies)
     found = {}

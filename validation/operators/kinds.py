@@ -345,7 +345,7 @@ OPERATORS: dict[str, Operator] = {
     "latent_prefill": Operator(
         _latent_prefill,
         _latent_prefill_at,
-        ((0, 4, 6, 8, 10, 12, 13.5), (0, 4, 6, 9, 12, 15, 18, 22), (0,), (0,), (7,)),
+        ((0, 2, 4, 6, 8, 10, 12, 13.5), (0, 4, 6, 9, 12, 15, 18, 22), (0,), (0,), (7,)),
         ("batch", "queries", "query_heads"),
         (),
         ("query_heads",),

@@ -131,6 +131,17 @@ def pooled_lane(parts: Sequence[Part]) -> Lane:
     return Lane(launch, compute, memory, surface)
 
 
+def not_falling(lane: Lane, parts: Sequence[Part]) -> Lane:
+    """A pooled lane whose times do not fall with size on the fastest chip of the pool, where the base rises least."""
+    operator, dtype = parts[0].operator, parts[0].dtype
+    if lane.surface is None:
+        raise ValueError("a pooled lane has a surface")
+    rate, bandwidth = (max(getattr(part, name) for part in parts) for name in ("rate", "bandwidth"))
+    sizes = [2.0 ** axis.ravel() for axis in np.meshgrid(*lane.surface.knots, indexing="ij")]
+    log_base = np.asarray(np.log(lane.base(operator.at(dtype, sizes), rate, bandwidth)))
+    return replace(lane, surface=solve.not_falling(lane.surface, log_base, operator.rising))
+
+
 def errors_on(lane: Lane, parts: Sequence[Part]) -> Array:
     """Factor errors of a lane on the sampled rows of some parts."""
     stored = rounded(lane)
@@ -149,7 +160,7 @@ def judge(parts: Sequence[Part], by: str) -> dict[str, Array]:
         rest = [part for part in parts if getattr(part, by) != name]
         if len({part.chip for part in rest}) < 2:
             continue
-        lane = pooled_lane(rest)
+        lane = not_falling(pooled_lane(rest), rest)
         for chip in sorted({part.chip for part in parts if getattr(part, by) == name}):
             errors[chip] = errors_on(lane, [part for part in parts if part.chip == chip])
     return errors
@@ -183,7 +194,12 @@ def pool(op: str, dtype: str, engine: str, parts: Sequence[Part]) -> dict[str, o
     every = np.concatenate(list(chip_out.values()))
     count = sum(len(part.seconds) for part in parts)
     record = record_lane(
-        pooled_lane(parts), (op, dtype, "pooled"), kernels=(), counts=(count, 0), errors=every, clock=CLOCK
+        not_falling(pooled_lane(parts), parts),
+        (op, dtype, "pooled"),
+        kernels=(),
+        counts=(count, 0),
+        errors=every,
+        clock=CLOCK,
     )
     line = {
         "op": op,
@@ -194,6 +210,24 @@ def pool(op: str, dtype: str, engine: str, parts: Sequence[Part]) -> dict[str, o
         "family_out": summary(family_out),
     }
     return {"report": line, "lane": record.model_dump(exclude_none=True)}
+
+
+def stored(folder: Path) -> dict[str, LaneRecord]:
+    """Lanes of one pool by the name of their report."""
+    return {
+        path.stem: LaneRecord.model_validate(json.loads(path.read_text(encoding="utf-8"))["lane"])
+        for path in sorted(folder.glob("*.json"))
+    }
+
+
+def write_packs(folder: Path) -> None:
+    """One pack of all engines, and one per engine with lanes that predict chips left out better than those of all."""
+    every = stored(folder / "pooled")
+    write_pack("pooled-gpu", "pooled", "pooled", list(every.values()))
+    for engine in ENGINES:
+        own = stored(folder / engine)
+        kept = [lane for name, lane in own.items() if lane.median_error < every[name].median_error]
+        write_pack("pooled-gpu", engine, "pooled", kept)
 
 
 def main() -> None:
@@ -213,11 +247,7 @@ def main() -> None:
                 print(json.dumps(entry["report"]), flush=True)
                 path = folder / engine / f"{op}.{dtype}.json"
                 path.write_text(json.dumps(entry) + "\n", encoding="utf-8")
-        records = [
-            LaneRecord.model_validate(json.loads(path.read_text(encoding="utf-8"))["lane"])
-            for path in sorted((folder / engine).glob("*.json"))
-        ]
-        write_pack("pooled-gpu", engine, "pooled", records)
+    write_packs(folder)
 
 
 if __name__ == "__main__":

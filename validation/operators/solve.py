@@ -69,6 +69,14 @@ def not_better(
     return Surface(surface.knots, np.maximum(surface.values, least))
 
 
+def not_falling(surface: Surface, log_base: Array, rising: Sequence[int]) -> Surface:
+    """The surface with knots lifted so that no time falls along `rising` axes; `log_base`: of its base time there."""
+    total = log_base.reshape(surface.values.shape) + surface.values
+    for axis in rising:
+        total = np.maximum.accumulate(total, axis)
+    return Surface(surface.knots, total - log_base.reshape(surface.values.shape))
+
+
 def matrix(knots: Sequence[Array], coordinates: Sequence[Array]) -> csr_matrix:
     """Rows of interpolation weights: surface at each point = matrix @ values."""
     count = len(coordinates[0])
