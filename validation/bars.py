@@ -80,7 +80,7 @@ GROUPS = (
 )
 UNSEEN_FAMILY = {THROUGHPUT: (24.0, 70.0), TPOT: (26.0, 70.0), TTFT: (60.0, 250.0)}
 COVERAGE, REGRET = 0.85, 0.025
-INSIDE = (0.75, 0.85)
+INSIDE, LEAST_INSIDE = (0.75, 0.85), 0.65
 
 
 def group_of(case: Case) -> str:

@@ -3,8 +3,7 @@
 python -m validation.fit --data FILE [--left-out quick|full] writes
 - src/suanli/catalog/data/engines/fits/*.yaml, the profiles fitted on all rows;
 - with --left-out also validation/left_out.csv (predictions of rows by fits that did not see their sweep, their chip
-  family, their model; quick: one fold of sweeps, and unfitted values where the family is left out)
-  and src/suanli/catalog/data/intervals/intervals.yaml (80 % widths from the left-out residuals).
+  family, their model) and src/suanli/catalog/data/intervals/intervals.yaml (80 % widths from the left-out residuals).
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import datetime
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -68,48 +68,50 @@ def predictions(rows: Iterable[Prepared], fitted: Fitted) -> dict[tuple[str, str
     return found
 
 
-Table = dict[tuple[str, str], dict[str, float]]
+@dataclass
+class LeftOut:
+    """Predictions by fits that did not see a row's group.
+
+    values : by (config_id, metric) and kind of group. seen : rows whose engine and chip family the fit without their
+    sweep knew from other sweeps.
+    """
+
+    values: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
 
 
-def left_out_quick(rows: list[Prepared]) -> Table:
-    """The first fold of sweeps left out; and, for families, the engines' unfitted values, which saw no row at all."""
-    table: Table = {}
-    seen, unseen = next(iter(groups(rows, "sweep").values()))
-    unfitted = Fitted()
-    for kind, some, fitted in (("sweep", unseen, fit(seen)), ("family", rows, unfitted)):
-        for key, value in predictions(some, fitted).items():
-            table.setdefault(key, {})[kind] = value
-    return table
-
-
-def left_out(rows: list[Prepared]) -> Table:
+def left_out(rows: list[Prepared], kinds: Iterable[str]) -> LeftOut:
     """Predictions of every row by fits that did not see its group, for every kind of group."""
-    table: Table = {}
-    for kind in KEYS:
+    found = LeftOut()
+    for kind in kinds:
         for name, (seen, unseen) in groups(rows, kind).items():
             start = time.monotonic()
-            for key, value in predictions(unseen, fit(seen)).items():
-                table.setdefault(key, {})[kind] = value
+            fitted = fit(seen)
+            for key, value in predictions(unseen, fitted).items():
+                found.values.setdefault(key, {})[kind] = value
+            if kind == "sweep":
+                found.seen |= {one.case.row.id for one in unseen if (slot := fitted.slot(one)) and slot.family}
             print(f"left out {kind} {name}: {len(unseen)} rows, {time.monotonic() - start:.0f} s", flush=True)
-    return table
+    return found
 
 
-def write_left_out(table: dict[tuple[str, str], dict[str, float]]) -> None:
-    """One line per row and metric with the predictions of the three tests."""
+def write_left_out(found: LeftOut) -> None:
+    """One line per row and metric: predictions of the tests, and whether other sweeps had the chip family."""
     with LEFT_OUT.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["config_id", "metric", *KEYS])
-        for (config, metric), values in sorted(table.items()):
-            writer.writerow([config, metric, *(f"{values[kind]:.5g}" if kind in values else "" for kind in KEYS)])
+        writer.writerow(["config_id", "metric", *KEYS, "family_seen"])
+        for (config, metric), values in sorted(found.values.items()):
+            numbers = (f"{values[kind]:.5g}" if kind in values else "" for kind in KEYS)
+            writer.writerow([config, metric, *numbers, int(config in found.seen)])
 
 
 def write_profiles(fitted: Fitted, engines: dict[str, Engine]) -> None:
-    """One file per engine: the general fit first, then families, then versions of families."""
+    """One file per engine: the general fit first, then vendors, families, versions of families."""
     FITS.mkdir(exist_ok=True)
     for path in FITS.glob("*.yaml"):
         path.unlink()
     by_engine: dict[str, list[Slot]] = {}
-    for slot in sorted(fitted.values, key=lambda one: (one.engine, one.family, one.epoch)):
+    for slot in sorted(fitted.values, key=lambda one: (one.engine, one.vendor, one.family, one.epoch)):
         by_engine.setdefault(slot.engine, []).append(slot)
     for engine, slots in by_engine.items():
         profiles = [_profile(slot, fitted, engines[engine]) for slot in slots]
@@ -137,6 +139,7 @@ def _profile(slot: Slot, fitted: Fitted, engine: Engine) -> dict[str, object]:
             "kind": "derived", "source": "suanli-serving-fit",
         }  # fmt: skip
     return {
+        "vendors": [slot.vendor] if slot.vendor else [],
         "families": [slot.family] if slot.family else [],
         "since": since,
         "from_date": from_date,
@@ -159,15 +162,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="CSV file of measured configurations, or its folder")
-    parser.add_argument("--left-out", choices=("quick", "full"), help="also test on left-out groups (full takes hours)")
+    parser.add_argument("--left-out", action="store_true", help="also test on left-out groups (takes an hour)")
     options = parser.parse_args(arguments)
     _, rows = prepared_rows(options.data, fitted=False)
     engines = read_engines(DATA / "engines")
     write_profiles(fit(rows, print), engines)
     if options.left_out:
-        table = left_out(rows) if options.left_out == "full" else left_out_quick(rows)
-        write_left_out(table)
-        write_intervals(rows, table)
+        found = left_out(rows, KEYS)
+        write_left_out(found)
+        write_intervals(rows, found.values, found.seen)
     return 0
 
 

@@ -1,13 +1,14 @@
 """Fit the few physical figures of an engine to measured serving rows, from the general to the special.
 
-Three levels: the engine on all chips, the engine on a chip family, the engine on a family from a version on. Each level
-starts from the one above and is held to it by a prior in logarithms, so a figure only moves as far as rows demand.
+Four levels: the engine on all chips, on the chips of a vendor (where it runs on several), on a chip family, on a family
+from a version on. Each level starts from the one above and is held to it by a prior in logarithms, so a figure only
+moves as far as rows demand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from scipy.optimize import least_squares
 
 from suanli.mapping.engine import Engine, version_key
 from suanli.validation.deployment import RefusalError
-from suanli.validation.loads import predict_row
+from suanli.validation.loads import ROUNDS, predict_row
 from suanli.validation.predict import Prepared
 
 Array = NDArray[np.float64]
@@ -38,7 +39,8 @@ PRIORS = {
 # Kernel times are known better where the operators were measured: their figures move by less.
 KERNELS = ("kernel_factor", "matmul_factor", "expert_factor", "attention_factor", "collective_factor")
 MEASURED_WIDTH = 0.6
-LEVEL_WIDTH = (1.0, 0.7, 0.5)  # prior width of the levels over the first one's
+FAMILY = 2  # level of a chip family
+LEVEL_WIDTH = (1.0, 0.7, 0.7, 0.5)  # prior width of the levels over the first one's
 WEIGHTS = {"output_tok_s_per_chip": 1.0, "total_tok_s_per_chip": 1.0, "tpot_p50_ms": 1.0, "ttft_p50_ms": 1.0}
 # Two stages: what sets the pace of steps, then the way to the first token, each on its own metrics.
 FIRST_TOKEN = ("first_token_s", "frontend_s", "handover_steps")
@@ -61,8 +63,8 @@ FIELD_RUNS = ("gpustack-lab",)
 # Loads set as close to capacity as a latency limit allows: times there say little about an engine and much about the
 # distance to the limit.
 NEAR_CAPACITY = ("mlperf_server", "mlperf_interactive")
-QUICK = 3  # rounds of a closed loop that a fit simulates
-MOST_ROWS = 120  # of one fit, evenly taken from the sweeps
+QUICK = 5  # requests per user that a fit simulates on separate pools
+MOST_ROWS, MOST_SPLIT_ROWS = 100, 30  # of one fit, evenly taken from the sweeps; separate pools cost more to simulate
 
 # Versions from which an engine may have figures of its own on a family, with the date for rows without a version.
 EPOCHS: dict[str, tuple[tuple[str, str], ...]] = {
@@ -79,9 +81,10 @@ Values = dict[str, float]
 
 @dataclass(frozen=True)
 class Slot:
-    """Where fitted values apply: family "" for all, epoch 0 before the first entry of EPOCHS."""
+    """Where fitted values apply: vendor or family "" for all, epoch 0 before the first entry of EPOCHS."""
 
     engine: str
+    vendor: str = ""
     family: str = ""
     epoch: int = -1
 
@@ -102,11 +105,11 @@ class Fitted:
 
     def of(self, one: Prepared) -> Values:
         """Values for a row: of the most special slot that was fitted."""
-        engine, family, epoch = slot_of(one)
-        for slot in (Slot(engine, family, epoch), Slot(engine, family), Slot(engine)):
-            if slot in self.values:
-                return self.values[slot]
-        return {}
+        return self.values.get(self.slot(one) or Slot(""), {})
+
+    def slot(self, one: Prepared) -> Slot | None:
+        """The most special slot that was fitted for a row."""
+        return next((slot for slot in reversed(slots_of(one)) if slot in self.values), None)
 
 
 def epoch_of(engine: str, version: str, date: str) -> int:
@@ -120,11 +123,12 @@ def epoch_of(engine: str, version: str, date: str) -> int:
     return found
 
 
-def slot_of(one: Prepared) -> tuple[str, str, int]:
-    """Engine, family and epoch of a row."""
-    row = one.case.row
-    engine = one.case.engine.id
-    return engine, one.case.chip.family, epoch_of(engine, row.text("engine_version"), row.text("date"))
+def slots_of(one: Prepared) -> tuple[Slot, ...]:
+    """Slots of a row, from the general to the special."""
+    row, chip, engine = one.case.row, one.case.chip, one.case.engine.id
+    epoch = epoch_of(engine, row.text("engine_version"), row.text("date"))
+    family = Slot(engine, chip.vendor, chip.family)
+    return Slot(engine), Slot(engine, chip.vendor), family, replace(family, epoch=epoch)
 
 
 def apply(engine: Engine, values: Values) -> Engine:
@@ -135,7 +139,7 @@ def apply(engine: Engine, values: Values) -> Engine:
 def log_errors(one: Prepared, engine: Engine) -> dict[str, float]:
     """ln(predicted / measured) of the metrics that are fitted."""
     try:
-        found = predict_row(one, engine, QUICK)
+        found = predict_row(one, engine, QUICK if len(one.tables) > 1 else ROUNDS)
     except RefusalError:
         return {}
     measured = one.case.row.measured()
@@ -159,7 +163,7 @@ def _weight(one: Prepared, name: str) -> float:
     return weight
 
 
-def thinned(rows: Sequence[Prepared], most: int = MOST_ROWS) -> list[Prepared]:
+def thinned(rows: Sequence[Prepared], most: int) -> list[Prepared]:
     """At most `most` rows, taken in turn from the sweeps."""
     if len(rows) <= most:
         return list(rows)
@@ -279,20 +283,20 @@ def _fit_engine(engine: str, rows: list[Prepared], say: Callable[[str], None]) -
     fitted = Fitted()
     base = {name: getattr(rows[0].case.engine, name).si for name in PRIORS}
     _level(fitted, Slot(engine), rows, base, 0, say)
-    above = base | fitted.values.get(Slot(engine), {})
-    families: dict[str, list[Prepared]] = {}
-    for one in rows:
-        families.setdefault(slot_of(one)[1], []).append(one)
-    for family, some in sorted(families.items()):
-        _level(fitted, Slot(engine, family), some, above, 1, say)
-        middle = above | fitted.values.get(Slot(engine, family), {})
-        epochs: dict[int, list[Prepared]] = {}
-        for one in some:
-            epochs.setdefault(slot_of(one)[2], []).append(one)
-        if len(epochs) > 1:
-            for epoch, few in sorted(epochs.items()):
-                _level(fitted, Slot(engine, family, epoch), few, middle, 2, say)
+    _below(fitted, rows, base | fitted.values.get(Slot(engine), {}), 1, say)
     return fitted
+
+
+def _below(fitted: Fitted, rows: list[Prepared], above: Values, level: int, say: Callable[[str], None]) -> None:
+    """Fit the slots of a level and those below them. One vendor or one version alone says what the level above says."""
+    parts: dict[Slot, list[Prepared]] = {}
+    for one in rows:
+        parts.setdefault(slots_of(one)[level], []).append(one)
+    for slot, some in sorted(parts.items(), key=lambda part: str(part[0])):
+        if len(parts) > 1 or level == FAMILY:
+            _level(fitted, slot, some, above, level, say)
+        if level + 1 < len(LEVEL_WIDTH):
+            _below(fitted, some, above | fitted.values.get(slot, {}), level + 1, say)
 
 
 def _level(
@@ -300,12 +304,15 @@ def _level(
 ) -> None:
     if len(rows) < LEAST_ROWS:
         return
-    solution = solve(thinned(rows), start, LEVEL_WIDTH[level])
+    together = [one for one in rows if len(one.tables) == 1]
+    apart = [one for one in rows if len(one.tables) > 1]
+    chosen = thinned(together, MOST_ROWS) + thinned(apart, MOST_SPLIT_ROWS)
+    solution = solve(chosen, start, LEVEL_WIDTH[level])
     fitted.values[slot] = start | solution.values
     fitted.spreads[slot] = solution.spreads
     fitted.rows[slot] = (len(rows), len({one.case.row.text("sweep_id") for one in rows}))
     fitted.residual[slot] = solution.residual
     say(
-        f"{slot.engine:14s} {slot.family:14s} {slot.epoch:2d} rows {len(rows):4d} residual "
+        f"{slot.engine:14s} {slot.vendor:10s} {slot.family:14s} {slot.epoch:2d} rows {len(rows):4d} residual "
         + " ".join(f"{name.split('_')[0]} {value:.2f}" for name, value in solution.residual.items())
     )

@@ -66,9 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
     seconds = time.monotonic() - start
     cases, _ = cases_of([row for row in found.rows if row.id not in found.not_scored], facts())
     peers = options.peers or path.parent.parent / PEERS
-    material = Material(
-        found, {case.row.id: case for case in cases}, read_left_out(HERE / "left_out.csv"), read_peer(peers)
-    )
+    left_out, seen = read_left_out(HERE / "left_out.csv")
+    material = Material(found, {case.row.id: case for case in cases}, left_out, seen, read_peer(peers))
     page = [
         "# Measured against predicted",
         "",
@@ -82,8 +81,8 @@ def main(arguments: list[str] | None = None) -> int:
         *split_section(material),
         *by_section(material, "By chip (sweeps left out)", lambda case: case.chip.id),
         *by_section(material, "By engine (sweeps left out)", lambda case: case.engine.id),
-        *by_section(material, "By chip family, unfitted engine values", lambda case: case.chip.family, "family"),
-        *by_section(material, "By model, unfitted engine values", lambda case: case.graph.id, "model"),
+        *by_section(material, "By chip family (left out)", lambda case: case.chip.family, "family"),
+        *by_section(material, "By model (left out)", lambda case: case.graph.id, "model"),
         *interval_section(material),
         *peer_section(material),
         *worst_section(material),

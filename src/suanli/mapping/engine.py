@@ -1,7 +1,7 @@
 """The inference engine as a model input: scheduler limits, host time, kernel paths and memory policy, from data files.
 
-An engine file holds the engine's general figures and, under `profiles`, what was fitted for a chip family from a
-version on. A profile only names what differs; `Engine.profiled` lays it over the general figures.
+An engine file holds the engine's general figures and, under `profiles`, what was fitted for a vendor or a chip family
+from a version on. A profile only names what differs; `Engine.profiled` lays it over the general figures.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from suanli.catalog.files import read_yaml
-from suanli.catalog.schema import Identifier, Record
+from suanli.catalog.schema import Chip, Identifier, Record
 from suanli.quantity import Bytes, Number, Quantity, Seconds
 
 # Part of a step (suanli.mapping.ledger.PARTS) -> field that multiplies its time
@@ -46,16 +46,21 @@ class LaneChoice(Record):
 
 
 class Profile(Record):
-    """What one version range of an engine does differently on some chip families.
+    """What one version range of an engine does differently on some chips.
 
     since : first version, as "0.5.9" (compared number by number). from_date : used where a version is not known.
     """
 
+    vendors: tuple[str, ...] = ()  # of the chips, empty: all
     families: tuple[str, ...] = ()  # empty: all
     since: str = "0"
     from_date: str = "0000"
     fit: Fit | None = None
     set: dict[str, Quantity]
+
+    def holds(self, chip: Chip) -> bool:
+        """Whether it is about chips of this vendor and family."""
+        return chip.vendor in (self.vendors or (chip.vendor,)) and chip.family in (self.families or (chip.family,))
 
 
 class Engine(Record):
@@ -87,6 +92,7 @@ class Engine(Record):
     draft_host_s: Seconds  # per step with drafted tokens, not hidden behind the device
     acceptance: Number  # probability that a drafted token is accepted, given that all before it were
     expert_skew: Number  # extra load of the busiest expert group over the mean
+    graph_batches: tuple[int, ...] = ()  # batches of captured graphs; decode steps are filled up to the next one
     two_batch_overlap: bool = False  # hides the expert exchange between nodes behind computing
     lane_choices: tuple[LaneChoice, ...] = ()
     profiles: tuple[Profile, ...] = ()
@@ -101,15 +107,15 @@ class Engine(Record):
         """Factor on the time of each part of a step [-]; parts that are not named have none."""
         return {part: getattr(self, name).si for part, name in FACTORS.items()}
 
-    def profiled(self, family: str, version: str = "", date: str = "9999") -> Engine:
-        """Figures for a chip family and version; by date where the version says nothing, the newest without either.
+    def profiled(self, chip: Chip, version: str = "", date: str = "9999") -> Engine:
+        """Figures for a chip and version; by date where the version says nothing, the newest without either.
 
         Later profiles win over earlier ones.
         """
         key = version_key(version)
         changes: dict[str, Quantity] = {}
         for profile in self.profiles:
-            if not profile.families or family in profile.families:
+            if profile.holds(chip):
                 since = version_key(profile.since)
                 if key >= since if key is not None and since is not None else date >= profile.from_date:
                     changes |= profile.set

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 
 import numpy as np
@@ -22,7 +22,8 @@ class StepLoad:
 
     prefill_tokens : new prompt tokens. prefill_pairs : query-key pairs of these tokens, the sum over chunks of
     chunk x (context before + chunk/2). prefill_requests : prompts finished. decode_requests : requests that decode a
-    token. decode_kv_tokens : sum of their KV lengths [tokens].
+    token. decode_kv_tokens : sum of their KV lengths [tokens]. query : tokens that each brings, counted in
+    decode_requests (more than 1 with speculation).
     """
 
     prefill_tokens: Array
@@ -30,6 +31,7 @@ class StepLoad:
     prefill_requests: Array
     decode_requests: Array
     decode_kv_tokens: Array
+    query: Array | float = 1.0
 
     @property
     def tokens(self) -> Array:
@@ -49,7 +51,12 @@ class StepLoad:
             self.prefill_requests * factor,
             self.decode_requests * factor,
             self.decode_kv_tokens * factor,
+            self.query,
         )
+
+    def decoding(self, tokens: Array) -> StepLoad:
+        """The load with another number of decode tokens on the same cache."""
+        return replace(self, decode_requests=tokens)
 
 
 @dataclass

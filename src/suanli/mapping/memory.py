@@ -25,14 +25,25 @@ class MemoryFit:
     reserve: float
     budget: Array  # left for the KV cache, may be negative
     kv_per_token: Array  # one request's token, on the chips of its tensor-parallel group
-    window_kv: Array  # per request, of windowed layers at full window
+    windows: tuple[tuple[float, Array], ...]  # (window [token], one cached token of the layers that have it)
     state: Array  # per request, constant state of linear attention
     ranks: Array  # data-parallel groups that share an instance's requests
 
+    @property
+    def window_kv(self) -> Array:
+        """Cache of one request in the windowed layers once their windows are full [B]."""
+        return sum((window * each for window, each in self.windows), np.zeros_like(self.state))
+
+    def held(self, tokens: Array) -> Array:
+        """Cache of one request of `tokens` tokens (n, k): windowed layers keep at most their window [B]."""
+        found = self.kv_per_token[:, None] * tokens + self.state[:, None]
+        for window, each in self.windows:
+            found = found + each[:, None] * np.minimum(tokens, window)
+        return np.asarray(found)
+
     def requests(self, tokens: Array) -> Array:
-        """Requests of `tokens` KV tokens each that fit in one instance, broadcast [-]."""
-        per_request = self.kv_per_token[:, None] * tokens + (self.window_kv + self.state)[:, None]
-        return np.asarray(np.maximum(self.budget, 0.0)[:, None] / per_request * self.ranks[:, None])
+        """Requests of `tokens` KV tokens each (n, k) that fit in one instance [-]."""
+        return np.asarray(np.maximum(self.budget, 0.0)[:, None] / self.held(tokens) * self.ranks[:, None])
 
 
 def _weights_of(operator: Operator, place: Placements, precision: Precision) -> Array:
@@ -67,7 +78,8 @@ def memory_fit(
     graph: ModelGraph, hardware: Hardware, precision: Precision, engine: Engine, place: Placements
 ) -> MemoryFit:
     """Budget for the KV cache: what the engine may fill, less weights and reserve (activations, graphs, buffers)."""
-    per_token, window, state = np.zeros_like(place.tp), np.zeros_like(place.tp), np.zeros_like(place.tp)
+    per_token, state = np.zeros_like(place.tp), np.zeros_like(place.tp)
+    windows: dict[float, Array] = {}
     for group in graph.groups:
         for operator in group.operators:
             if isinstance(operator, Attention):
@@ -79,7 +91,8 @@ def memory_fit(
                 )
                 size = elements * precision.kv_bytes + operator.indexer_dim * BYTES["fp8"]
                 if operator.window:
-                    window = window + size * operator.window * group.count / place.pp
+                    before = windows.get(float(operator.window), np.zeros_like(place.tp))
+                    windows[float(operator.window)] = before + size * group.count / place.pp
                 else:
                     per_token = per_token + size * group.count / place.pp / operator.compression
             elif isinstance(operator, LinearAttention):
@@ -93,4 +106,4 @@ def memory_fit(
         budget = (hardware.capacity - weights - reserve) * fraction
     else:
         budget = hardware.capacity * fraction - weights - reserve
-    return MemoryFit(hardware.capacity, weights, reserve, budget, per_token, window, state, place.dp)
+    return MemoryFit(hardware.capacity, weights, reserve, budget, per_token, tuple(windows.items()), state, place.dp)

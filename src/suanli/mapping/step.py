@@ -49,6 +49,8 @@ Array = NDArray[np.float64]
 # rule, Yang et al. 2024, arXiv 2412.06464, section 3); the state moves once per chunk of 64 tokens.
 STATE_FLOPS = 6.0
 STATE_CHUNK = 64.0
+EPSILON = 1e-6  # of a request
+GATHERED_CHIPS = 8.0  # up to a server of eight, engines gather all tokens by default instead of sending them to experts
 
 
 class StepModel:
@@ -82,6 +84,9 @@ class StepModel:
         """
         place = self.placements
         rank = busiest or load.scaled(1.0 / (place.dp * place.pp))
+        last_tokens = rank.last_tokens
+        if self.engine.graph_batches:
+            load, rank = padded(load, rank, self.engine.graph_batches)
         stage_tokens = load.tokens / place.pp
         fullest = np.ceil(self.graph.layers / place.pp) / self.graph.layers  # share of the layers on the fullest stage
         cost = StepCost.empty(self.hardware, place.pp, load, trace=trace)
@@ -96,7 +101,7 @@ class StepModel:
         self._logits_gather(cost, rank)
         self._stage_transfer(cost, rank)
         cost.hide()
-        cost.add("host", "host", self._host_s + self._host_per_request_s * rank.last_tokens)
+        cost.add("host", "host", self._host_s + self._host_per_request_s * last_tokens)
         return cost
 
     def _operator(self, cost: StepCost, operator: Operator, layers: Array, load: StepLoad, stage_tokens: Array) -> None:
@@ -236,7 +241,7 @@ class StepModel:
             net, chips, copy * ACTIVATION_BYTES, picks
         )
         gather = 2.0 * all_gather_time(net, chips, stage_tokens * width)
-        spread = np.minimum(exchange, gather) * layers
+        spread = np.where(chips <= GATHERED_CHIPS, gather, np.minimum(exchange, gather)) * layers
         cost.add("collective", "expert exchange", np.where(place.dp > 1.0, spread, reduction))
         if self.engine.two_batch_overlap and net.levels:
             cost.hideable = cost.hideable + spread * (chips > net.levels[0].size)
@@ -254,6 +259,19 @@ class StepModel:
             size = load.tokens * self.graph.hidden * ACTIVATION_BYTES / place.tp
             seconds = transfer_time(net.levels[-1].bandwidth * net.efficiency, net.call_s, size)
             cost.add("collective", "stage transfer", seconds * (place.pp > 1.0))
+
+
+def padded(load: StepLoad, rank: StepLoad, sizes: tuple[int, ...]) -> tuple[StepLoad, StepLoad]:
+    """A step without prompts runs as the smallest captured graph that holds its requests, filled up with empty ones.
+
+    load, rank : of the instance and of its busiest lane. Above the largest graph nothing is filled up.
+    """
+    requests = rank.decode_requests / rank.query
+    known = np.array(sizes, dtype=float)
+    place = np.minimum(np.searchsorted(known, requests - EPSILON), len(known) - 1)
+    size = np.maximum(known[place], requests)
+    grow = np.where((rank.prefill_tokens > 0.0) | (requests < 1.0), 1.0, size / np.maximum(requests, 1.0))
+    return load.decoding(load.decode_requests * grow), rank.decoding(rank.decode_requests * grow)
 
 
 def _visible(operator: Attention, load: StepLoad) -> tuple[Array, Array]:

@@ -18,7 +18,7 @@ from suanli.search.clocks import clock_note
 from suanli.search.cost import PoolCost, SystemCost
 from suanli.search.estimate import Estimate, combine, spread
 from suanli.search.provision import provisioned_chips
-from suanli.search.records import Widths
+from suanli.search.records import Widths, ttft_kind
 from suanli.search.result import Deployment, Pool
 from suanli.serving.steady import QUANTILES, TAILS, Demand, Point, PrefillPoint, decode_load, mixed_load
 
@@ -175,7 +175,7 @@ def transfer_seconds(prefill: State, decode: State) -> float:
     link = inner if same else min(source.scale_out_bandwidth, sink.scale_out_bandwidth)
     demand = prefill.setting.demand
     fit = prefill.fit
-    per_chip = float(fit.kv_per_token[0] * demand.input_tokens + fit.window_kv[0] + fit.state[0])
+    per_chip = float(fit.held(np.array([[demand.input_tokens]]))[0, 0])
     return source.scale_out_latency + per_chip / link if link > 0.0 else np.inf
 
 
@@ -242,8 +242,10 @@ def _metrics(
 ) -> dict[str, Estimate]:
     widths, basis, extra = worst.widths, worst.evidence, worst.input_width
     found: dict[str, Estimate] = {}
+    kind = ttft_kind(pools[-1].batch, max(pool.dp for pool in pools), len(pools))
     for name, value in latencies(runs, demand).items():
-        width = combine(widths.ttft.si if name.startswith("ttft") else widths.tpot.si, extra)
+        first = widths.first_token(kind, tail="p50" not in name)
+        width = combine(first if name.startswith("ttft") else widths.tpot.si, extra)
         found[name] = spread(value, width, width, basis)
     chips = sum(pool.chips_provisioned for pool in pools)
     capacity = min(run.instances * run.choice.best_rate for run in runs)

@@ -26,8 +26,32 @@ class Widths(Record):
     throughput: Number
     tpot: Number
     ttft: Number
-    ttft_loaded: Number | None = None  # more than 64 users, attention data parallelism or separate pools
+    ttft_loaded: Number | None = None  # more than 64 users or attention data parallelism
+    ttft_split: Number | None = None  # separate prefill and decode pools
     ttft_p99: Number | None = None
+
+    def of(self, kind: str) -> float:
+        """Factor of a kind; of the ordinary first token where the kind has none of its own."""
+        found: Number = getattr(self, kind) or self.ttft
+        return found.si
+
+    def first_token(self, kind: str, *, tail: bool) -> float:
+        """Factor of a percentile of TTFT; a tail is not known better than the median."""
+        return max(self.of(kind), self.of("ttft_p99")) if tail else self.of(kind)
+
+
+MANY_USERS = 64.0  # of one instance; above, time to first token depends on flags that benchmarks do not state
+
+
+def ttft_kind(users: float, attention_dp: int, pools: int) -> str:
+    """Kind of interval of TTFT p50.
+
+    users : requests at once of the (decode) instance. attention_dp : ranks with attention of their own. pools : 2 with
+    separate prefill and decode.
+    """
+    if pools > 1:
+        return "ttft_split"
+    return "ttft_loaded" if attention_dp > 1 or users > MANY_USERS else "ttft"
 
 
 class WidthFile(Record):

@@ -128,7 +128,7 @@ def prepare(
     if gaps:
         return Excuse(system.id, "; ".join(gaps), "data")
     efficiency = efficiency_of(chip, dict(profiles.efficiencies))
-    engine = profiles.engine_of(system).profiled(chip.family)
+    engine = profiles.engine_of(system).profiled(chip)
     best = _hardware(chip, system, efficiency, engine.lanes, "best")
     low, high = (_hardware(chip, system, efficiency, engine.lanes, bound) for bound in ENDS)
     latent = any(isinstance(op, Attention) and op.latent for group in graph.groups for op in group.operators)

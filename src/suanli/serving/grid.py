@@ -85,7 +85,9 @@ def _busiest(model: StepModel, traffic: Traffic, load: StepLoad, batch: Array, b
     tokens = np.maximum(load.prefill_tokens / lanes, busiest)
     requests = np.maximum(batch / lanes, np.minimum(batch, 1.0))
     longest = 1.0 + traffic.kv_cv[:, None] * np.sqrt(2.0 * np.log(place.dp) / np.maximum(requests, 1.0))
-    return StepLoad(tokens, tokens * pairs, tokens / np.maximum(prompt, 1.0), requests * query, requests * kv * longest)
+    return StepLoad(
+        tokens, tokens * pairs, tokens / np.maximum(prompt, 1.0), requests * query, requests * kv * longest, query
+    )
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def step_grids(
     t = np.repeat(tokens, BATCH_POINTS, axis=1)
     b = np.tile(batch, (1, TOKEN_POINTS))
     prompt, kv, pairs, query = (x[:, None] for x in (traffic.prompt, traffic.kv, traffic.pairs, traffic.query))
-    load = StepLoad(t, t * pairs, t / np.maximum(prompt, 1.0), b * query, b * kv)
+    load = StepLoad(t, t * pairs, t / np.maximum(prompt, 1.0), b * query, b * kv, query)
     busiest = _busiest(model, traffic, load, b, budget[:, None])
     cost = model.cost(load, busiest=busiest)
     shape = (len(tokens), TOKEN_POINTS, BATCH_POINTS)

@@ -60,7 +60,8 @@ class State(NamedTuple):
 
     free, begin, end : of each prefill worker, when its step ends and which requests [begin, end) are in it.
     order, arrive : requests in order of arrival at the decode pool, and when. heaps : (decode step at which it ends,
-    request) of each decode worker; running, step : its requests and decode steps, clock : its time at that step.
+    request) of each decode worker; running, step : its requests and decode steps, clock : its time at that step, each :
+    time of a decode step, ends : when its next request ends.
     """
 
     sent: Array
@@ -76,6 +77,8 @@ class State(NamedTuple):
     running: Integers
     step: Integers
     clock: Array
+    each: Array
+    ends: Array
     counts: Integers  # see KNOWN ... ENDED
     now: Array  # the time, when the front end is free [s]
 
@@ -119,6 +122,8 @@ def run_split(pools: SplitPools, inputs: Array, outputs: Array, users: int) -> S
         np.zeros(workers, np.int64),
         np.zeros(workers, np.int64),
         np.zeros(workers),
+        np.zeros(workers),
+        np.full(workers, NEVER),
         np.zeros(5, np.int64),
         np.zeros(2),
     )
@@ -132,7 +137,7 @@ def compiled_run() -> Callable[[Problem, State, int], None]:
     import numba  # noqa: PLC0415 (start-up time)
 
     shared = (time_of, push, pop)
-    own = (send, step_time, next_prefill, next_end, next_join, end_prefill, take_prompts, end_requests, join)
+    own = (send, set_pace, next_prefill, next_join, end_prefill, take_prompts, end_requests, join)
     module = globals()
     for part in (*shared, *own):
         plain = getattr(part, "py_func", part)
@@ -147,9 +152,12 @@ def send(p: Problem, s: State, i: int, now: float) -> None:
     s.ready[i] = s.now[1] + p.path_s
 
 
-def step_time(p: Problem, s: State, worker: int) -> float:
-    """Time of a decode step of a worker [s]."""
-    return time_of(p.seconds, p.tokens, p.batch, 0.0, s.running[worker])
+def set_pace(p: Problem, s: State, worker: int) -> None:
+    """Time of a decode step of a worker and the next end, for the requests that it has now."""
+    s.ends[worker] = NEVER
+    if s.running[worker] > 0:
+        s.each[worker] = time_of(p.seconds, p.tokens, p.batch, 0.0, s.running[worker])
+        s.ends[worker] = s.clock[worker] + (s.heaps[worker, 0, 0] - s.step[worker]) * s.each[worker]
 
 
 def next_prefill(s: State) -> tuple[float, int, int]:
@@ -164,17 +172,6 @@ def next_prefill(s: State) -> tuple[float, int, int]:
             if at < when:
                 when, kind, which = at, TAKE, worker
     return when, kind, which
-
-
-def next_end(p: Problem, s: State) -> tuple[float, int]:
-    """(time, worker) of the next end of a request."""
-    when, which = NEVER, 0
-    for worker in range(len(s.running)):
-        if s.running[worker] > 0:
-            at = s.clock[worker] + (s.heaps[worker, 0, 0] - s.step[worker]) * step_time(p, s, worker)
-            if at < when:
-                when, which = at, worker
-    return when, which
 
 
 def next_join(p: Problem, s: State) -> tuple[float, int]:
@@ -223,6 +220,7 @@ def end_requests(p: Problem, s: State, worker: int) -> None:
             s.sent[s.counts[KNOWN]] = s.now[0]
             send(p, s, s.counts[KNOWN], s.now[0])
             s.counts[KNOWN] += 1
+    set_pace(p, s, worker)
 
 
 def join(p: Problem, s: State, worker: int) -> None:
@@ -232,15 +230,15 @@ def join(p: Problem, s: State, worker: int) -> None:
     if s.running[worker] == 0:
         s.clock[worker] = s.now[0]
     else:
-        each = step_time(p, s, worker)
-        steps = math.ceil((s.now[0] - s.clock[worker]) / each)
+        steps = math.ceil((s.now[0] - s.clock[worker]) / s.each[worker])
         steps = min(steps, s.heaps[worker, 0, 0] - s.step[worker])
-        s.clock[worker] += steps * each
+        s.clock[worker] += steps * s.each[worker]
         s.step[worker] += steps
     s.first[i] = s.now[0]
     steps = max(math.ceil((p.outputs[i] - 1.0) / p.gain), 1)
     push(s.heaps[worker], s.running[worker], s.step[worker] + steps, i)
     s.running[worker] += 1
+    set_pace(p, s, worker)
 
 
 def run(p: Problem, s: State, users: int) -> None:
@@ -250,9 +248,9 @@ def run(p: Problem, s: State, users: int) -> None:
         send(p, s, i, 0.0)
     while s.counts[ENDED] < len(p.inputs):
         when, kind, which = next_prefill(s)
-        ends, worker = next_end(p, s)
-        if ends < when:
-            when, kind, which = ends, END, worker
+        worker = int(np.argmin(s.ends))
+        if s.ends[worker] < when:
+            when, kind, which = s.ends[worker], END, worker
         joins, worker = next_join(p, s)
         if joins <= when:
             when, kind, which = joins, JOIN, worker

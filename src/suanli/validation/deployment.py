@@ -78,6 +78,11 @@ class Case:
         """Chips of all pools [-]."""
         return sum(pool.chips for pool in self.pools)
 
+    @property
+    def prompts(self) -> float | None:
+        """Requests of the run, None where neither the row nor its benchmark says how many."""
+        return self.row.number("prompts") or self.settings.prompts
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -149,11 +154,11 @@ def _case(row: Row, facts: Facts) -> Case:
     calibration = engine_calibration(chip, engine, efficiency)
     hardware = hardware_of(chip, system, efficiency, calibration=calibration)
     profiled = any(one.fit is not None and chip.family in one.families for one in engine.profiles)
-    engine = engine.profiled(chip.family, row.text("engine_version"), row.text("date") or "9999")
+    engine = engine.profiled(chip, row.text("engine_version"), row.text("date") or "9999")
     settings, cited = settings_of(row, chip)
     notes += [f"server settings as in {name}" for name in cited]
     engine = _limits(row, engine, settings)
-    precision, more = _precision(row, facts, graph, hardware, engine)
+    precision, more = _precision(row, facts, graph, hardware, engine, settings)
     notes += more
     lengths, more, reason = lengths_of(row)
     notes += more
@@ -194,12 +199,12 @@ def _limits(row: Row, engine: Engine, settings: Settings) -> Engine:
     )
     stated = {"max_requests": row.number("max_num_seqs"), "token_budget": row.number("max_num_batched_tokens")}
     given = recipe | {name: value for name, value in stated.items() if value}
-    changed = engine.with_values(**given)
-    return changed.model_copy(update={"kv_cache": settings.kv_cache}) if settings.kv_cache else changed
+    choices = settings.model_dump(include={"kv_cache", "graph_batches"}, exclude_none=True)
+    return engine.with_values(**given).model_copy(update=choices)
 
 
 def _precision(
-    row: Row, facts: Facts, graph: ModelGraph, hardware: Hardware, engine: Engine
+    row: Row, facts: Facts, graph: ModelGraph, hardware: Hardware, engine: Engine, settings: Settings
 ) -> tuple[Precision, list[str]]:
     notes = []
     card = facts.catalog.model(row.text("model"))
@@ -227,8 +232,10 @@ def _precision(
     if kv not in ("bf16", "fp16", "fp8", "int8"):
         # Checkpoints whose attention is left in 16 bit carry no scales for a cache in 8 bit.
         low = weights not in ("bf16", "fp16", "int8")
-        kv = "fp8" if low and engine.kv_cache in ("fp8", "as_weights") else "bf16"
-        notes.append(f"KV cache in {kv} (default of {engine.id})")
+        kv = settings.kv_cache or ("fp8" if low and engine.kv_cache in ("fp8", "as_weights") else "bf16")
+        notes.append(
+            f"KV cache in {kv} ({'as the benchmark sets it' if settings.kv_cache else f'default of {engine.id}'})"
+        )
     precision = precision_of(
         weights,
         hardware.peaks,

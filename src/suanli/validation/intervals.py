@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from suanli.search.records import load_profiles
+import math
+
+from suanli.search.records import load_profiles, ttft_kind
 from suanli.validation.deployment import Case
 from suanli.validation.measured import METRICS
-
-MANY_USERS = 64.0  # of one instance; above, time to first token depends on flags that benchmarks do not state
 
 
 def evidence_of(case: Case) -> str:
@@ -23,14 +23,13 @@ def load_kind(case: Case, metric: str) -> str:
     if metric == "ttft_p99_ms":
         return "ttft_p99"
     if kind == "ttft":
-        split = any(pool.place[2] > 1 for pool in case.pools) or len(case.pools) > 1
-        crowded = case.users / case.pools[-1].instances > MANY_USERS or case.load == "open_loop"
-        return "ttft_loaded" if split or crowded else "ttft"
+        users = math.inf if case.load == "open_loop" else case.users / case.pools[-1].instances
+        return ttft_kind(users, max(pool.place[2] for pool in case.pools), len(case.pools))
     return {"e2e": "throughput", "energy": "throughput"}.get(kind, kind)
 
 
 def interval(case: Case, metric: str, value: float) -> tuple[float, float]:
     """(low, high) of a metric in the unit of `value`."""
     widths = load_profiles().widths[evidence_of(case)]
-    found = getattr(widths, load_kind(case, metric)) or widths.ttft
-    return value / found.si, value * found.si
+    factor = widths.of(load_kind(case, metric))
+    return value / factor, value * factor

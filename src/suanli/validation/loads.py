@@ -35,7 +35,7 @@ def predict_row(prepared: Prepared, engine: Engine, rounds: int = ROUNDS) -> dic
         return _prefill_only(table, engine)
     if table.pool.role == "decode":
         return _decode_only(case, table, engine)
-    if case.load in ("mlperf_offline", "all_at_once") and not case.row.number("prompts"):
+    if case.load in ("mlperf_offline", "all_at_once") and not case.prompts:
         return _queue_full(case, table, engine)
     served = _serve(case, table, engine, rounds)
     return _metrics(case, table, served, quick=rounds < ROUNDS)
@@ -74,7 +74,7 @@ def gain_of(case: Case, engine: Engine) -> float:
 
 
 def _requests(case: Case, table: PoolTable, rounds: int) -> int:
-    prompts = case.row.number("prompts")
+    prompts = case.prompts
     share = 1.0 / table.pool.instances
     users = max(case.users * share, 1.0)
     if case.load in ("static_batch", "single_stream"):
@@ -171,11 +171,22 @@ def steady(case: Case, table: PoolTable, engine: Engine, batch: float, seconds: 
     return Steady(tpot_step / gain, batch / (tpot_step * steps))
 
 
+def full_batch(case: Case, table: PoolTable, engine: Engine) -> float:
+    """Requests that decode while others always wait [-].
+
+    Memory or the sequence limit bounds them. Where prompts share steps with decoding they also fall to what leaves
+    room in the token budget for the prompts that replace those that end.
+    """
+    if engine.scheduler != "mixed":
+        return max(table.limit, 1.0)
+    steps = max(case.lengths.output_tokens, 1.0) / gain_of(case, engine)
+    each = 1.0 + case.drafts + case.lengths.input_tokens / steps  # tokens of a request in a step, its prompt spread
+    return max(min(table.limit, table.budget / each), 1.0)
+
+
 def _queue_full(case: Case, table: PoolTable, engine: Engine) -> dict[str, float]:
     """A queue that never empties: the instance runs at its limit."""
-    seconds = table.grid.seconds(engine)
-    batches = (max(table.limit * share, 1.0) for share in (0.5, 0.75, 1.0))
-    found = max((steady(case, table, engine, batch, seconds) for batch in batches), key=lambda one: one.rate)
+    found = steady(case, table, engine, full_batch(case, table, engine), table.grid.seconds(engine))
     frontend = 1.0 / engine.frontend_s.si if engine.frontend_s.si > 0.0 else np.inf
     rate = min(found.rate, frontend) * case.lengths.output_tokens * table.pool.instances / case.chips
     return {
@@ -216,8 +227,9 @@ def _split(prepared: Prepared, engine: Engine, rounds: int) -> dict[str, float]:
         decode_workers=round(decode.pool.instances),
         transfer_s=_transfer(case, prefill, decode),
     )
-    prompts = case.row.number("prompts")
-    count = int(min(prompts or rounds * case.users, max(MOST_SPLIT * rounds / ROUNDS, 2.0 * case.users)))
+    prompts = case.prompts
+    most = MOST_SPLIT if rounds >= ROUNDS else min(rounds * case.users, MOST_SPLIT / 4)
+    count = int(min(prompts or rounds * case.users, max(most, 3.0 * case.users)))
     inputs, outputs = case.lengths.draw(count)
     served = run_split(pools, inputs, outputs, round(case.users))
     late = engine.handover_steps.si * float(np.median(served.tpot)) * pools.decode.gain

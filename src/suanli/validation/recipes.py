@@ -17,7 +17,8 @@ class Settings(Record):
     token_budget, max_requests : per engine rank. memory_fraction : of chip memory. poll_steps : decode steps between
     two looks at new requests. wait_steps : steps that waiting prompts are held back while others decode, until they
     fill `wait_share` of the token budget or, with `wait_every_rank`, give one prompt to every attention rank.
-    drafts : drafted tokens per step. attention_dp : attention runs data-parallel on every chip of an instance of a
+    drafts : drafted tokens per step. prompts : requests of the run. graph_batches : batches of
+    captured graphs. attention_dp : attention runs data-parallel on every chip of an instance of a
     mixture of experts, whatever the label says.
     """
 
@@ -30,6 +31,8 @@ class Settings(Record):
     wait_share: float | None = None
     wait_every_rank: bool | None = None
     drafts: int | None = None
+    prompts: int | None = None
+    graph_batches: tuple[int, ...] | None = None
     attention_dp: bool | None = None
 
 
