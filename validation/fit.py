@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 
 import yaml
@@ -27,6 +28,7 @@ from suanli.validation.predict import Prepared
 from validation.profiles import EPOCHS, Fitted, Slot, apply, fit
 from validation.rows import prepared_rows
 from validation.split import KEYS, groups
+from validation.unfitted import correct, factor, lateness
 from validation.widths import write_intervals
 
 HERE = Path(__file__).parent
@@ -73,26 +75,46 @@ class LeftOut:
     """Predictions by fits that did not see a row's group.
 
     values : by (config_id, metric) and kind of group. seen : rows whose engine and chip family the fit without their
-    sweep knew from other sweeps.
+    sweep knew from other sweeps. unfitted : factor on device times of engines not fitted on a family, by class.
     """
 
     values: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
+    unfitted: dict[str, float] = field(default_factory=dict)
 
 
-def left_out(rows: list[Prepared], kinds: Iterable[str]) -> LeftOut:
-    """Predictions of every row by fits that did not see its group, for every kind of group."""
+def left_out(rows: list[Prepared], kinds: Iterable[str], jobs: int = 1) -> LeftOut:
+    """Predictions of every row by fits that did not see its group, for every kind of group.
+
+    jobs : processes; they start with the fits that this one has made, and repeat only those of engines that lose rows.
+    """
+    _rows[:] = rows
+    tasks = [(kind, name) for kind in kinds for name in groups(rows, kind)]
     found = LeftOut()
-    for kind in kinds:
-        for name, (seen, unseen) in groups(rows, kind).items():
-            start = time.monotonic()
-            fitted = fit(seen)
-            for key, value in predictions(unseen, fitted).items():
+    with get_context("fork").Pool(jobs) as pool:
+        for kind, values, seen in pool.imap_unordered(_one_group, tasks):
+            for key, value in values.items():
                 found.values.setdefault(key, {})[kind] = value
-            if kind == "sweep":
-                found.seen |= {one.case.row.id for one in unseen if (slot := fitted.slot(one)) and slot.family}
-            print(f"left out {kind} {name}: {len(unseen)} rows, {time.monotonic() - start:.0f} s", flush=True)
+            found.seen |= seen
+    cases = [one.case for one in rows]
+    table = lateness(cases, found.values)
+    correct(cases, found.values, table)
+    found.unfitted = {name: factor(families) for name, families in table.items()}
     return found
+
+
+_rows: list[Prepared] = []  # what the processes of `left_out` share
+
+
+def _one_group(task: tuple[str, str]) -> tuple[str, dict[tuple[str, str], float], set[str]]:
+    kind, name = task
+    start = time.monotonic()
+    seen, unseen = groups(_rows, kind)[name]
+    fitted = fit(seen)
+    values = predictions(unseen, fitted)
+    known = {one.case.row.id for one in unseen if (slot := fitted.slot(one)) and slot.family}
+    print(f"left out {kind} {name}: {len(unseen)} rows, {time.monotonic() - start:.0f} s", flush=True)
+    return kind, values, known if kind == "sweep" else set()
 
 
 def write_left_out(found: LeftOut) -> None:
@@ -163,14 +185,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="CSV file of measured configurations, or its folder")
     parser.add_argument("--left-out", action="store_true", help="also test on left-out groups (takes an hour)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes for --left-out")
     options = parser.parse_args(arguments)
     _, rows = prepared_rows(options.data, fitted=False)
     engines = read_engines(DATA / "engines")
     write_profiles(fit(rows, print), engines)
     if options.left_out:
-        found = left_out(rows, KEYS)
+        found = left_out(rows, KEYS, options.jobs)
         write_left_out(found)
-        write_intervals(rows, found.values, found.seen)
+        write_intervals([one.case for one in rows], found.values, found.seen, found.unfitted)
     return 0
 
 

@@ -16,7 +16,7 @@ from scipy.optimize import least_squares
 
 from suanli.mapping.engine import Engine, version_key
 from suanli.validation.deployment import RefusalError
-from suanli.validation.loads import ROUNDS, predict_row
+from suanli.validation.loads import predict_row, split_steady
 from suanli.validation.predict import Prepared
 
 Array = NDArray[np.float64]
@@ -51,6 +51,7 @@ STAGES = (
     ),
     (FIRST_TOKEN, ("ttft_p50_ms",)),
 )
+FIRST, MILLI = "ttft_p50_ms", 1e-3
 STAND_INS = {"tpot_p50_ms": "tpot_mean_ms", "ttft_p50_ms": "ttft_mean_ms"}
 # Spread of measurements around a good model [log]
 NOISE = {"output_tok_s_per_chip": 0.12, "total_tok_s_per_chip": 0.12, "tpot_p50_ms": 0.12, "ttft_p50_ms": 0.3}
@@ -136,13 +137,19 @@ def apply(engine: Engine, values: Values) -> Engine:
     return engine.with_values(**values) if values else engine
 
 
-def log_errors(one: Prepared, engine: Engine) -> dict[str, float]:
+def log_errors(one: Prepared, engine: Engine, metrics: Sequence[str] = tuple(WEIGHTS)) -> dict[str, float]:
     """ln(predicted / measured) of the metrics that are fitted."""
+    measured = one.case.row.measured()
     try:
-        found = predict_row(one, engine, QUICK if len(one.tables) > 1 else ROUNDS)
+        if len(one.tables) == 1:
+            found = predict_row(one, engine)
+        elif FIRST in metrics:
+            found = predict_row(one, engine, QUICK)
+        else:
+            first = measured.get(FIRST, measured.get(STAND_INS[FIRST], 0.0))
+            found = split_steady(one, engine, first * MILLI)
     except RefusalError:
         return {}
-    measured = one.case.row.measured()
     errors = {}
     for name in WEIGHTS:
         column = name if name in measured else STAND_INS.get(name, name)
@@ -237,7 +244,7 @@ def _solve_stage(
         found = []
         for one in kept:
             repeated = max(sweep_rows[one.case.row.text("sweep_id")] / SWEEP_ROWS, 1.0)
-            errors = log_errors(one, apply(one.case.engine, values))
+            errors = log_errors(one, apply(one.case.engine, values), metrics)
             for name in metrics:
                 scaled = errors.get(name, 0.0) / NOISE[name]
                 soft = np.sign(scaled) * HUBER * np.sqrt(2.0 * (np.sqrt(1.0 + (scaled / HUBER) ** 2) - 1.0))

@@ -13,7 +13,6 @@ from suanli.catalog.loader import DATA
 from suanli.validation.deployment import Case
 from suanli.validation.intervals import evidence_of, load_kind
 from suanli.validation.measured import METRICS
-from suanli.validation.predict import Prepared
 from validation.profiles import NEAR_CAPACITY
 from validation.split import KEYS
 
@@ -97,9 +96,11 @@ def crossed(found: Sequence[Residual]) -> list[tuple[Residual, bool]]:
     return inside
 
 
-def write_intervals(rows: Sequence[Prepared], table: Table, seen: Set[str], path: Path = FILE) -> None:
-    """Write the widths with the number of residuals behind each."""
-    found = residuals((one.case for one in rows), table, seen)
+def write_intervals(
+    cases: Sequence[Case], table: Table, seen: Set[str], unfitted: Mapping[str, float], path: Path = FILE
+) -> None:
+    """Write the widths with the number of residuals behind each, and the factors of engines without a fit."""
+    found = residuals(cases, table, seen)
     counts = Counter((one.name, one.kind) for one in found)
     lines = [
         "schema_version: 1",
@@ -116,4 +117,10 @@ def write_intervals(rows: Sequence[Prepared], table: Table, seen: Set[str], path
             note = f"{count} left-out residuals" if count >= LEAST else "too few residuals of its own; of all classes"
             facts = f"value: {factor}, unit: count, kind: derived, source: suanli-serving-fit, note: '{note}'"
             lines.append(f"    {kind}: {{{facts}}}")
+    lines += [
+        "# Factor on device times of an engine not fitted on the chip family, from families left out.",
+        "unfitted:",
+    ]
+    for name, value in sorted(unfitted.items()):
+        lines.append(f"  {name}: {{value: {value:.3f}, unit: count, kind: derived, source: suanli-serving-fit}}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

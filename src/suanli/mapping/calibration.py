@@ -60,6 +60,16 @@ def engine_calibration(chip: Chip, engine: Engine, family: Efficiency) -> Calibr
     return replace(found, kernels=replace(found.kernels, own=own))
 
 
+def evidence_of(operators: str, *, fitted: bool) -> str:
+    """Class of evidence behind a prediction.
+
+    operators : what stands behind the operator times (`evidence_class`). fitted : engine fitted on the chip family.
+    """
+    if fitted:
+        return "measured_operators" if operators == "measured_operators" else "fitted_serving"
+    return "datasheet" if operators == "datasheet" else "pooled"
+
+
 def evidence_class(family: Efficiency, calibration: Calibration | None) -> str:
     """What stands behind the operator times: lanes measured on this chip, or what its family file rests on.
 

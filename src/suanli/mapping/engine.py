@@ -121,6 +121,14 @@ class Engine(Record):
                     changes |= profile.set
         return self.model_copy(update=changes)
 
+    def fitted_on(self, chip: Chip) -> bool:
+        """Whether figures were fitted on the family of a chip."""
+        return any(one.fit is not None and chip.family in one.families and one.holds(chip) for one in self.profiles)
+
+    def slowed(self, factor: float) -> Engine:
+        """The engine with all device times `factor` times as long."""
+        return self.with_values(**{name: getattr(self, name).si * factor for name in FACTORS.values()})
+
     def with_values(self, **values: float) -> Engine:
         """The same engine with other values (in SI); for fits and studies."""
         changes = {}

@@ -55,10 +55,11 @@ def ttft_kind(users: float, attention_dp: int, pools: int) -> str:
 
 
 class WidthFile(Record):
-    """Interval factors by evidence class."""
+    """Interval factors by evidence class, and how much slower than predicted an engine without a fit has been."""
 
     schema_version: Literal[1]
     classes: dict[str, Widths]
+    unfitted: dict[str, Number]
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Profiles:
     engines: Mapping[str, Engine]
     efficiencies: Mapping[str, Efficiency]
     widths: Mapping[str, Widths]
+    unfitted: Mapping[str, float]  # factor on device times of engines not fitted on a chip family, by evidence class
 
     def engine_of(self, system: System) -> Engine:
         """First engine of the system that has a profile, else the generic one."""
@@ -80,6 +82,7 @@ class _Kept(Record):
     engines: dict[str, Engine]
     efficiencies: dict[str, Efficiency]
     widths: dict[str, Widths]
+    unfitted: dict[str, float]
 
 
 @lru_cache(maxsize=1)
@@ -92,12 +95,15 @@ def load_profiles() -> Profiles:
     if kept is None:
         kept = _read()
         cache.write_as("profiles", key, kept)
-    return Profiles(kept.engines, kept.efficiencies, kept.widths)
+    return Profiles(kept.engines, kept.efficiencies, kept.widths, kept.unfitted)
 
 
 def _read() -> _Kept:
     families = [read_yaml(path, Efficiency) for path in sorted((DATA / "calibration").glob("*.yaml"))]
     widths = read_yaml(DATA / "intervals" / "intervals.yaml", WidthFile)
     return _Kept(
-        engines=read_engines(DATA / "engines"), efficiencies={f.family: f for f in families}, widths=widths.classes
+        engines=read_engines(DATA / "engines"),
+        efficiencies={f.family: f for f in families},
+        widths=widths.classes,
+        unfitted={name: one.si for name, one in widths.unfitted.items()},
     )

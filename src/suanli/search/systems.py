@@ -10,7 +10,7 @@ import numpy as np
 from suanli.catalog.dates import surely_before
 from suanli.catalog.schema import Chip, System
 from suanli.chip import Efficiency, efficiency_of
-from suanli.mapping.calibration import calibration_of, evidence_class
+from suanli.mapping.calibration import Calibration, engine_calibration, evidence_class, evidence_of
 from suanli.mapping.hardware import Bound, Hardware, hardware_of, missing_numbers
 from suanli.mapping.precision import precision_of
 from suanli.quantity import OPINION_KINDS, Quantity
@@ -106,11 +106,11 @@ def cited_sources(chip: Chip, system: System) -> tuple[str, ...]:
     return tuple(sorted({quantity.source for quantity in quantities}))
 
 
-def evidence_of(chip: Chip, system: System, operators: str) -> str:
-    """Class of evidence: that of the operator times, or incomplete where a needed number is an estimate or a guess."""
+def incomplete(chip: Chip, system: System, evidence: str) -> str:
+    """The class of evidence, or incomplete where a needed number is an estimate or a guess."""
     if any(quantity.kind in OPINION_KINDS for quantity in needed_quantities(chip, system)):
         return "datasheet_incomplete"
-    return operators
+    return evidence
 
 
 def prepare(
@@ -128,9 +128,14 @@ def prepare(
     if gaps:
         return Excuse(system.id, "; ".join(gaps), "data")
     efficiency = efficiency_of(chip, dict(profiles.efficiencies))
-    engine = profiles.engine_of(system).profiled(chip)
-    best = _hardware(chip, system, efficiency, engine.lanes, "best")
-    low, high = (_hardware(chip, system, efficiency, engine.lanes, bound) for bound in ENDS)
+    engine = profiles.engine_of(system)
+    fitted, calibration = engine.fitted_on(chip), engine_calibration(chip, engine, efficiency)
+    evidence = evidence_of(evidence_class(efficiency, calibration), fitted=fitted)
+    engine = engine.profiled(chip)
+    if not fitted:
+        engine = engine.slowed(profiles.unfitted.get(evidence, 1.0))
+    best = _hardware(chip, system, efficiency, calibration, "best")
+    low, high = (_hardware(chip, system, efficiency, calibration, bound) for bound in ENDS)
     latent = any(isinstance(op, Attention) and op.latent for group in graph.groups for op in group.operators)
     kv = study.kv_cache or ("fp8" if engine.kv_cache == "fp8" and weights not in ("bf16", "fp16") else "bf16")
     try:
@@ -144,14 +149,16 @@ def prepare(
         )
     except ValueError as error:
         return Excuse(system.id, str(error), "data")
-    evidence = evidence_of(chip, system, evidence_class(efficiency, best.calibration))
+    if not fitted:
+        evidence = incomplete(chip, system, evidence)
     setting = Setting(graph, best, engine, precision, demand)
     return Ready(system, chip, setting, low, high, profiles.widths[evidence], evidence)
 
 
-def _hardware(chip: Chip, system: System, efficiency: Efficiency, engine: str, bound: Bound) -> Hardware:
+def _hardware(
+    chip: Chip, system: System, efficiency: Efficiency, calibration: Calibration | None, bound: Bound
+) -> Hardware:
     """Catalog numbers at one end of their ranges; efficiencies stay at their best value (their error is earned)."""
-    calibration = calibration_of(chip, engine, efficiency)
     end = hardware_of(chip, system, efficiency, bound, calibration)
     best = hardware_of(chip, system, efficiency, "best", calibration)
     network = replace(end.network, efficiency=best.network.efficiency, call_s=best.network.call_s)

@@ -134,7 +134,8 @@ def side_by_side(first: StepLoad, second: StepLoad) -> StepLoad:
         left, right = np.broadcast_arrays(getattr(first, name), getattr(second, name))
         return np.concatenate([left, right], axis=1)
 
-    return StepLoad(**{name: join(name) for name in first.__dataclass_fields__})
+    loads = (name for name in first.__dataclass_fields__ if name != "query")
+    return StepLoad(**{name: join(name) for name in loads}, query=first.query)
 
 
 def batch_limit(fit: MemoryFit, demand: Demand, max_requests: float) -> Array:

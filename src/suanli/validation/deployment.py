@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,7 +15,7 @@ from suanli.catalog.files import CatalogError
 from suanli.catalog.loader import Catalog
 from suanli.catalog.schema import Chip, System
 from suanli.chip import Efficiency, efficiency_of
-from suanli.mapping.calibration import engine_calibration, evidence_class
+from suanli.mapping.calibration import engine_calibration, evidence_class, evidence_of
 from suanli.mapping.engine import Engine
 from suanli.mapping.hardware import Hardware, across_systems, hardware_of, missing_numbers
 from suanli.mapping.memory import weight_bytes
@@ -86,11 +87,15 @@ class Case:
 
 @dataclass(frozen=True)
 class Facts:
-    """Catalog and profiles that rows are looked up in."""
+    """Catalog and profiles that rows are looked up in.
+
+    unfitted : factor on device times by class of evidence, for engines that were not fitted on a chip family.
+    """
 
     catalog: Catalog
     engines: dict[str, Engine]
     efficiencies: dict[str, Efficiency]
+    unfitted: Mapping[str, float]
 
     def system_of(self, row: Row, chip: Chip) -> System:
         """System of a row; where it has another chip or none is given, the first one with the chip."""
@@ -153,8 +158,10 @@ def _case(row: Row, facts: Facts) -> Case:
     engine, notes = facts.engine_of(row, system)
     calibration = engine_calibration(chip, engine, efficiency)
     hardware = hardware_of(chip, system, efficiency, calibration=calibration)
-    profiled = any(one.fit is not None and chip.family in one.families for one in engine.profiles)
+    operators, fitted = evidence_class(efficiency, calibration), engine.fitted_on(chip)
     engine = engine.profiled(chip, row.text("engine_version"), row.text("date") or "9999")
+    if not fitted:
+        engine = engine.slowed(facts.unfitted.get(evidence_of(operators, fitted=False), 1.0))
     settings, cited = settings_of(row, chip)
     notes += [f"server settings as in {name}" for name in cited]
     engine = _limits(row, engine, settings)
@@ -179,8 +186,8 @@ def _case(row: Row, facts: Facts) -> Case:
         graph=graph,
         precision=precision,
         engine=engine,
-        evidence=evidence_class(efficiency, calibration),
-        profiled=profiled,
+        evidence=operators,
+        profiled=fitted,
         pools=pools,
         lengths=lengths,
         load=load,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from suanli.mapping.calibration import evidence_of as operators_and_engine
 from suanli.search.records import load_profiles, ttft_kind
 from suanli.validation.deployment import Case
 from suanli.validation.measured import METRICS
@@ -11,10 +12,7 @@ from suanli.validation.measured import METRICS
 
 def evidence_of(case: Case) -> str:
     """Class of evidence behind a prediction: operators measured or not, engine fitted on the chip family or not."""
-    measured = case.evidence == "measured_operators"
-    if case.profiled:
-        return "measured_operators" if measured else "fitted_serving"
-    return "pooled" if measured or case.evidence == "pooled" else "datasheet"
+    return operators_and_engine(case.evidence, fitted=case.profiled)
 
 
 def load_kind(case: Case, metric: str) -> str:

@@ -237,6 +237,31 @@ def _split(prepared: Prepared, engine: Engine, rounds: int) -> dict[str, float]:
     return _metrics(case, decode, served, quick=rounds < ROUNDS) | _rates(case, served)
 
 
+def split_steady(prepared: Prepared, engine: Engine, ttft: float) -> dict[str, float]:
+    """Throughput and TPOT of separate pools in steady state, at a given mean TTFT [s]: quick, for fits.
+
+    Users spend TTFT and then their decode time; the prompts cannot come faster than the prefill pool takes them.
+    """
+    case = prepared.case
+    prefill, decode = prepared.tables
+    if case.users <= 0.0:
+        raise RefusalError("number of users not known")
+    output, gain = max(case.lengths.output_tokens, 1.0), gain_of(case, engine)
+    share = prefill.budget / max(case.lengths.input_tokens, 1.0)  # prompts of a full prefill step
+    most = prefill.pool.instances * share / step_at(prefill, prefill.grid.seconds(engine), prefill.budget, 0.0)
+    seconds = decode.grid.seconds(engine)
+    running, rate, tpot = case.users, 0.0, 0.0
+    for _ in range(12):  # a contraction: more requests at once take longer each
+        batch = min(max(running / decode.pool.instances, 1.0), decode.limit)
+        tpot = step_at(decode, seconds, 0.0, batch) / gain
+        rate = min(case.users / (ttft + output * tpot), most, decode.limit * decode.pool.instances / (output * tpot))
+        running = 0.5 * (running + rate * output * tpot)
+    speed = rate * output / case.chips
+    total = speed * (1.0 + case.lengths.input_tokens / output)
+    pace = {"tpot_p50_ms": tpot * MS, "tpot_mean_ms": tpot * MS}
+    return {"output_tok_s_per_chip": speed, "total_tok_s_per_chip": total, **pace}
+
+
 def _rates(case: Case, served: Served) -> dict[str, float]:
     rate = float(served.outputs.sum()) / served.seconds / case.chips
     total = rate * (1.0 + case.lengths.input_tokens / max(case.lengths.output_tokens, 1.0))

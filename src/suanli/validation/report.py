@@ -76,11 +76,12 @@ class Validation:
 def facts(*, fitted: bool = True) -> Facts:
     """Catalog and profiles of the package, with or without the fitted ones. Raises CatalogError."""
     profiles = load_profiles()
-    engines = dict(profiles.engines)
+    engines, unfitted = dict(profiles.engines), profiles.unfitted
     if not fitted:
+        unfitted = {}
         plain = {name: [one for one in engine.profiles if one.fit is None] for name, engine in engines.items()}
         engines = {name: e.model_copy(update={"profiles": tuple(plain[name])}) for name, e in engines.items()}
-    return Facts(load(), engines, dict(profiles.efficiencies))
+    return Facts(load(), engines, dict(profiles.efficiencies), unfitted)
 
 
 def cases_of(rows: Iterable[Row], known: Facts) -> tuple[list[Case], dict[str, str]]:
