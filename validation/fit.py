@@ -74,8 +74,8 @@ def predictions(rows: Iterable[Prepared], fitted: Fitted) -> dict[tuple[str, str
 class LeftOut:
     """Predictions by fits that did not see a row's group.
 
-    values : by (config_id, metric) and kind of group. seen : rows whose engine and chip family the fit without their
-    sweep knew from other sweeps. unfitted : factor on device times of engines not fitted on a family, by class.
+    values : by (config_id, metric) and kind of group. seen : rows whose engine and chip the fit without their sweep
+    knew from other sweeps. unfitted : factor on device times of engines not fitted on a family, by class.
     """
 
     values: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
@@ -112,7 +112,7 @@ def _one_group(task: tuple[str, str]) -> tuple[str, dict[tuple[str, str], float]
     seen, unseen = groups(_rows, kind)[name]
     fitted = fit(seen)
     values = predictions(unseen, fitted)
-    known = {one.case.row.id for one in unseen if (slot := fitted.slot(one)) and slot.family}
+    known = {one.case.row.id for one in unseen if fitted.knows(one)}
     print(f"left out {kind} {name}: {len(unseen)} rows, {time.monotonic() - start:.0f} s", flush=True)
     return kind, values, known if kind == "sweep" else set()
 
@@ -121,7 +121,7 @@ def write_left_out(found: LeftOut) -> None:
     """One line per row and metric: predictions of the tests, and whether other sweeps had the chip family."""
     with LEFT_OUT.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["config_id", "metric", *KEYS, "family_seen"])
+        writer.writerow(["config_id", "metric", *KEYS, "known"])
         for (config, metric), values in sorted(found.values.items()):
             numbers = (f"{values[kind]:.5g}" if kind in values else "" for kind in KEYS)
             writer.writerow([config, metric, *numbers, int(config in found.seen)])
@@ -171,6 +171,7 @@ def _profile(slot: Slot, fitted: Fitted, engine: Engine) -> dict[str, object]:
             "rows": rows,
             "sweeps": sweeps,
             "residual": {name: round(value, 3) for name, value in fitted.residual[slot].items()},
+            "chips": list(fitted.chips[slot]),
         },
         "set": values,
     }

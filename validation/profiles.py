@@ -98,10 +98,11 @@ class Fitted:
     spreads: dict[Slot, Values] = field(default_factory=dict)
     rows: dict[Slot, tuple[int, int]] = field(default_factory=dict)
     residual: dict[Slot, dict[str, float]] = field(default_factory=dict)
+    chips: dict[Slot, tuple[str, ...]] = field(default_factory=dict)
 
     def take(self, other: Fitted) -> None:
         """Add the slots of another fit."""
-        for name in ("values", "spreads", "rows", "residual"):
+        for name in ("values", "spreads", "rows", "residual", "chips"):
             getattr(self, name).update(getattr(other, name))
 
     def of(self, one: Prepared) -> Values:
@@ -111,6 +112,13 @@ class Fitted:
     def slot(self, one: Prepared) -> Slot | None:
         """The most special slot that was fitted for a row."""
         return next((slot for slot in reversed(slots_of(one)) if slot in self.values), None)
+
+    def knows(self, one: Prepared) -> bool:
+        """Whether the engine was fitted on the family of a row, and on its chip where the operators are not measured."""
+        slot = self.slot(one)
+        if slot is None or not slot.family:
+            return False
+        return one.case.evidence == "measured_operators" or one.case.chip.id in self.chips[replace(slot, epoch=-1)]
 
 
 def epoch_of(engine: str, version: str, date: str) -> int:
@@ -319,6 +327,7 @@ def _level(
     fitted.spreads[slot] = solution.spreads
     fitted.rows[slot] = (len(rows), len({one.case.row.text("sweep_id") for one in rows}))
     fitted.residual[slot] = solution.residual
+    fitted.chips[slot] = tuple(sorted({one.case.chip.id for one in rows}))
     say(
         f"{slot.engine:14s} {slot.vendor:10s} {slot.family:14s} {slot.epoch:2d} rows {len(rows):4d} residual "
         + " ".join(f"{name.split('_')[0]} {value:.2f}" for name, value in solution.residual.items())

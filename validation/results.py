@@ -42,7 +42,7 @@ class Material:
     found: Validation
     cases: Mapping[str, Case]
     left_out: LeftOut
-    seen: Set[str]  # rows whose chip family other sweeps had
+    seen: Set[str]  # rows whose engine and chip other sweeps had
     peer: Mapping[tuple[str, str], float]
 
     def pairs(self, metric: str) -> list[Pair]:
@@ -71,13 +71,13 @@ class Material:
 
 
 def read_left_out(path: Path) -> tuple[LeftOut, Set[str]]:
-    """Predictions of the left-out tests, and the rows whose chip family other sweeps had."""
+    """Predictions of the left-out tests, and the rows whose engine and chip other sweeps had."""
     values: dict[tuple[str, str], dict[str, float]] = {}
     seen: set[str] = set()
     with path.open(newline="", encoding="utf-8") as file:
         for line in csv.DictReader(file):
             values[line["config_id"], line["metric"]] = {kind: float(line[kind]) for kind in KEYS if line[kind]}
-            if line["family_seen"] == "1":
+            if line["known"] == "1":
                 seen.add(line["config_id"])
     return values, seen
 

@@ -20,7 +20,7 @@ Values = MutableMapping[tuple[str, str], dict[str, float]]
 
 def class_of(case: Case) -> str:
     """Class of evidence of a row whose engine was not fitted on its chip family."""
-    return evidence_of(case.evidence, fitted=False)
+    return evidence_of(case.evidence, family=False, chip=False)
 
 
 def lateness(cases: Iterable[Case], values: Values) -> dict[str, dict[str, float]]:

@@ -57,7 +57,7 @@ def residuals(cases: Iterable[Case], table: Table, seen: Set[str]) -> list[Resid
             for split, known in (("sweep", case.row.id in seen), ("family", False)):
                 value = table.get((case.row.id, metric), {}).get(split)
                 if value is not None and (known or split == "family"):
-                    name = evidence_of(replace(case, profiled=known))
+                    name = evidence_of(replace(case, family_fitted=known, chip_fitted=known))
                     error = abs(float(np.log(value / measured)))
                     found.append(Residual(case.row.id, metric, name, kind, f"{split} {KEYS[split](case)}", error))
     return found

@@ -60,13 +60,16 @@ def engine_calibration(chip: Chip, engine: Engine, family: Efficiency) -> Calibr
     return replace(found, kernels=replace(found.kernels, own=own))
 
 
-def evidence_of(operators: str, *, fitted: bool) -> str:
+def evidence_of(operators: str, *, family: bool, chip: bool) -> str:
     """Class of evidence behind a prediction.
 
-    operators : what stands behind the operator times (`evidence_class`). fitted : engine fitted on the chip family.
+    operators : what stands behind the operator times (`evidence_class`). family, chip : whether the engine was fitted
+    on serving runs of the chip's family, and of the chip itself.
     """
-    if fitted:
-        return "measured_operators" if operators == "measured_operators" else "fitted_serving"
+    if operators == "measured_operators" and family:
+        return operators
+    if chip:
+        return "fitted_serving"
     return "datasheet" if operators == "datasheet" else "pooled"
 
 

@@ -25,13 +25,14 @@ FACTORS = {
 
 
 class Fit(Record):
-    """Where fitted figures come from: measured rows and sweeps used, median residual [log] in and out of sample."""
+    """Where fitted figures come from: measured rows, sweeps and chips, median residual [log]."""
 
     date: str
     command: str
     rows: int
     sweeps: int
     residual: dict[str, float]
+    chips: tuple[str, ...] = ()
 
 
 class LaneChoice(Record):
@@ -121,9 +122,9 @@ class Engine(Record):
                     changes |= profile.set
         return self.model_copy(update=changes)
 
-    def fitted_on(self, chip: Chip) -> bool:
-        """Whether figures were fitted on the family of a chip."""
-        return any(one.fit is not None and chip.family in one.families and one.holds(chip) for one in self.profiles)
+    def fits(self, chip: Chip) -> tuple[Fit, ...]:
+        """Fits on the family of a chip."""
+        return tuple(one.fit for one in self.profiles if one.fit and chip.family in one.families and one.holds(chip))
 
     def slowed(self, factor: float) -> Engine:
         """The engine with all device times `factor` times as long."""

@@ -129,10 +129,11 @@ def prepare(
         return Excuse(system.id, "; ".join(gaps), "data")
     efficiency = efficiency_of(chip, dict(profiles.efficiencies))
     engine = profiles.engine_of(system)
-    fitted, calibration = engine.fitted_on(chip), engine_calibration(chip, engine, efficiency)
-    evidence = evidence_of(evidence_class(efficiency, calibration), fitted=fitted)
+    fits, calibration = engine.fits(chip), engine_calibration(chip, engine, efficiency)
+    known = any(chip.id in one.chips for one in fits)
+    evidence = evidence_of(evidence_class(efficiency, calibration), family=bool(fits), chip=known)
     engine = engine.profiled(chip)
-    if not fitted:
+    if not fits:
         engine = engine.slowed(profiles.unfitted.get(evidence, 1.0))
     best = _hardware(chip, system, efficiency, calibration, "best")
     low, high = (_hardware(chip, system, efficiency, calibration, bound) for bound in ENDS)
@@ -149,7 +150,7 @@ def prepare(
         )
     except ValueError as error:
         return Excuse(system.id, str(error), "data")
-    if not fitted:
+    if not known:
         evidence = incomplete(chip, system, evidence)
     setting = Setting(graph, best, engine, precision, demand)
     return Ready(system, chip, setting, low, high, profiles.widths[evidence], evidence)

@@ -64,7 +64,8 @@ class Case:
     precision: Precision
     engine: Engine
     evidence: str  # of the operator times
-    profiled: bool  # whether the engine was fitted on this chip family
+    family_fitted: bool  # whether the engine was fitted on the chip family
+    chip_fitted: bool  # and on the chip itself
     pools: tuple[Pool, ...]
     lengths: Lengths
     load: str
@@ -158,10 +159,10 @@ def _case(row: Row, facts: Facts) -> Case:
     engine, notes = facts.engine_of(row, system)
     calibration = engine_calibration(chip, engine, efficiency)
     hardware = hardware_of(chip, system, efficiency, calibration=calibration)
-    operators, fitted = evidence_class(efficiency, calibration), engine.fitted_on(chip)
+    operators, fits = evidence_class(efficiency, calibration), engine.fits(chip)
     engine = engine.profiled(chip, row.text("engine_version"), row.text("date") or "9999")
-    if not fitted:
-        engine = engine.slowed(facts.unfitted.get(evidence_of(operators, fitted=False), 1.0))
+    if not fits:
+        engine = engine.slowed(facts.unfitted.get(evidence_of(operators, family=False, chip=False), 1.0))
     settings, cited = settings_of(row, chip)
     notes += [f"server settings as in {name}" for name in cited]
     engine = _limits(row, engine, settings)
@@ -187,7 +188,8 @@ def _case(row: Row, facts: Facts) -> Case:
         precision=precision,
         engine=engine,
         evidence=operators,
-        profiled=fitted,
+        family_fitted=bool(fits),
+        chip_fitted=any(chip.id in one.chips for one in fits),
         pools=pools,
         lengths=lengths,
         load=load,

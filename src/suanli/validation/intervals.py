@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from suanli.mapping.calibration import evidence_of as operators_and_engine
+from suanli.mapping.calibration import evidence_of as class_of
 from suanli.search.records import load_profiles, ttft_kind
 from suanli.validation.deployment import Case
 from suanli.validation.measured import METRICS
@@ -12,7 +12,7 @@ from suanli.validation.measured import METRICS
 
 def evidence_of(case: Case) -> str:
     """Class of evidence behind a prediction: operators measured or not, engine fitted on the chip family or not."""
-    return operators_and_engine(case.evidence, fitted=case.profiled)
+    return class_of(case.evidence, family=case.family_fitted, chip=case.chip_fitted)
 
 
 def load_kind(case: Case, metric: str) -> str:
