@@ -114,7 +114,7 @@ class Fitted:
         return next((slot for slot in reversed(slots_of(one)) if slot in self.values), None)
 
     def knows(self, one: Prepared) -> bool:
-        """Whether the engine was fitted on the family of a row, and on its chip where the operators are not measured."""
+        """Whether the engine was fitted on the family of a row, and on its chip where operators are not measured."""
         slot = self.slot(one)
         if slot is None or not slot.family:
             return False
