@@ -8,7 +8,7 @@ from tests.conftest import CHAT
 
 from suanli.mapping.placement import Placements
 from suanli.mapping.step import StepModel
-from suanli.mapping.tabulate import step_table_of
+from suanli.mapping.tabulate import ranks_with_prompts, step_table_of
 from suanli.serving.steady import decode_load, mixed_load
 
 
@@ -39,6 +39,29 @@ def test_table_follows_the_model(ready, system, model, row, batch):
     pairs = CHAT.input_tokens * CHAT.pairs_per_token
     found = float(table.step_time(CHAT.input_tokens, pairs, rank, rank * CHAT.kv_tokens, 1.0)[()])
     assert found == pytest.approx(expected, rel=0.15)
+
+
+def test_a_prompt_on_one_rank_costs_less_than_one_on_every_rank(ready):
+    """Experts and their exchange see one prompt, not sixteen; the busy rank itself works as much."""
+    setting = ready("nvidia-gb200-nvl72", "qwen3-235b-a22b", "fp8").setting
+    step = StepModel(
+        setting.graph, setting.hardware, setting.precision, setting.engine, Placements.of([(1, 1, 16, 16)])
+    )
+
+    def seconds(together: float | None, tokens: float) -> float:
+        table = step_table_of(step, requests=20.0, kv_tokens=1200.0, chunk=1000.0, max_tokens=8192.0, together=together)
+        return float(table.step_time(tokens, 0.0, 20.0, 24e3)[()])
+
+    one, all_ranks = seconds(1.0, 1000.0), seconds(16.0, 1000.0)
+    assert seconds(None, 1000.0) == all_ranks
+    assert one < all_ranks
+    assert one > seconds(1.0, 0.0)
+    assert seconds(1.0, 0.0) == pytest.approx(seconds(16.0, 0.0), rel=1e-9), "decoding is the same on every rank"
+
+
+@pytest.mark.parametrize(("often", "expected"), [(1.0, 16.0), (1e-9, 1.0), (0.5, 8.0 / (1.0 - 0.5**16))])
+def test_ranks_with_prompts(often, expected):
+    assert ranks_with_prompts(16.0, often) == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_table_needs_one_placement(ready):

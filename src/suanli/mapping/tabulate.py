@@ -1,11 +1,14 @@
 """Turn the step model of one deployment into the small table that the simulator runs on.
 
-The table is per attention data-parallel rank: its tokens, requests and cached tokens are those of one rank, and the
-other ranks are taken to do the same. It is exact on its grid of tokens for steps without attention work; attention,
-LM head and host time are slopes taken at the load the deployment is planned for.
+The table is per attention data-parallel rank: its tokens, requests and cached tokens are those of one rank. The other
+ranks are taken to decode as much; of a prompt's tokens, which not every rank has in the same step, only some ranks are
+taken to have as many (experts and their exchange serve all ranks together). It is exact on its grid of tokens for steps
+without attention work; attention, LM head and host time are slopes taken at the load the deployment is planned for.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +22,26 @@ Array = NDArray[np.float64]
 GRID = 48  # points of the token grid, geometric: steps of a quarter up to 10,000 tokens
 
 
-def step_table_of(model: StepModel, *, requests: float, kv_tokens: float, chunk: float, max_tokens: float) -> StepTable:
+def ranks_with_prompts(ranks: float, often: float) -> float:
+    """Mean number of `ranks` that have a prompt chunk, given that one has: each has one in a share `often` of steps."""
+    some = 1.0 - (1.0 - min(often, 1.0)) ** ranks
+    return ranks * min(often, 1.0) / some if some > 0.0 else 1.0
+
+
+def step_table_of(
+    model: StepModel,
+    *,
+    requests: float,
+    kv_tokens: float,
+    chunk: float,
+    max_tokens: float,
+    together: float | None = None,
+) -> StepTable:
     """Table of one rank of a deployment, from a step model of exactly one placement.
 
     requests : decoding requests per rank at the planned load [-]. kv_tokens : mean KV length of one [token].
     chunk : prompt tokens of a step that has some, per rank [token]. max_tokens : longest step of a rank [token].
+    together : ranks that have a chunk in such a step (`ranks_with_prompts`), all by default.
     """
     place = model.placements
     if place.tp.shape != (1, 1):
@@ -31,10 +49,14 @@ def step_table_of(model: StepModel, *, requests: float, kv_tokens: float, chunk:
     ranks, chips = float(place.dp[0, 0]), float(place.chips[0, 0])
     grid = np.unique(np.round(np.geomspace(1.0, max(max_tokens, 2.0), GRID)))
     zero = np.zeros_like(grid)
+    several = ranks if together is None else min(max(together, 1.0), ranks)
 
     def cost(tokens: Array, pairs: Array, ended: Array, decode: Array, kv: Array) -> StepCost:
-        columns = (column[None, :] * ranks for column in (tokens, pairs, ended, decode, kv))
-        return model.cost(StepLoad(*columns))
+        own = StepLoad(*(column[None, :] for column in (tokens, pairs, ended, decode, kv)))
+        usual = np.minimum(own.tokens, max(requests, 1.0))  # what every rank brings
+        prompts = (usual * ranks + (own.tokens - usual) * several) - own.decode_requests * ranks
+        whole = replace(own.scaled(np.array(ranks)), prefill_tokens=np.maximum(prompts, 0.0))
+        return model.cost(whole, busiest=own.scaled(1.0 / place.pp))
 
     base = cost(grid, zero, zero, zero, zero)
     host = model.engine.host_s.si * float(place.pp[0, 0])

@@ -15,7 +15,7 @@ TIMES, DASH = "\u00d7", "\u2013"
 EVIDENCE: Mapping[str, tuple[str, str]] = {
     "measured_operators": ("measured operators", "operator times of this chip were measured"),
     "fitted_serving": ("fitted on the chip", "fitted on published serving runs of this chip"),
-    "pooled": ("family", "efficiencies shared by the chip's family, published serving runs behind them"),
+    "pooled": ("family", "operators measured on the chip or its architecture, engine not fitted on the family"),
     "datasheet": ("datasheet", "datasheet rates, efficiencies carried over from other architectures"),
     "datasheet_incomplete": (
         "datasheet, gaps",

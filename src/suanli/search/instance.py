@@ -10,7 +10,7 @@ from suanli.mapping.memory import MemoryFit, memory_fit
 from suanli.mapping.placement import Placements
 from suanli.mapping.step import StepModel
 from suanli.mapping.step_table import StepTable
-from suanli.mapping.tabulate import step_table_of
+from suanli.mapping.tabulate import ranks_with_prompts, step_table_of
 from suanli.search.result import Pool
 from suanli.search.study_serving import Serving
 from suanli.search.systems import Ready
@@ -50,12 +50,15 @@ def instance_of(pool: Pool, ready: Ready, demand: Demand, serving: Serving, *, c
     fit = memory_fit(setting.graph, setting.hardware, setting.precision, setting.engine, place)
     steps = StepModel(setting.graph, setting.hardware, setting.precision, setting.engine, place)
     batch, budget = max(pool.batch / pool.dp, 1.0), float(pool.token_budget * pool.pp)
+    chunk = min(demand.input_tokens, budget)
+    often = pool.load if pool.role == "prefill" else batch * demand.new_tokens / demand.output_tokens / chunk
     table = step_table_of(
         steps,
         requests=batch,
         kv_tokens=demand.kv_tokens,
-        chunk=min(demand.input_tokens, budget),
+        chunk=chunk,
         max_tokens=budget,
+        together=ranks_with_prompts(pool.dp, often),
     )
     predicted = _engine(pool, ready, fit, batch)
     engine, notes = _given(predicted, pool, fit, serving, caching=caching)
@@ -65,7 +68,9 @@ def instance_of(pool: Pool, ready: Ready, demand: Demand, serving: Serving, *, c
 def _engine(pool: Pool, ready: Ready, fit: MemoryFit, batch: float) -> EngineConfig:
     """Limits of one rank: KV blocks from the memory model, sequences and tokens from the engine's profile."""
     engine = ready.setting.engine
-    constant = float(fit.window_kv[0] + fit.state[0])  # bytes per request whatever its length
+    mean = ready.setting.demand.kv_tokens
+    # Bytes of a request that do not grow with the blocks that the simulator counts: windows and states.
+    constant = float(fit.held(np.array([[mean]]))[0, 0] - fit.kv_per_token[0] * mean)
     room = max(float(fit.budget[0]) - constant * batch, 0.0)
     tokens = room / float(fit.kv_per_token[0]) if fit.kv_per_token[0] > 0.0 else np.inf
     budget = int(pool.token_budget * pool.pp)  # the micro-batches of all stages count as one step of the instance
