@@ -28,6 +28,7 @@ PRIORS = {
     "kernel_factor": 0.5,
     "matmul_factor": 0.25,
     "expert_factor": 0.35,
+    "block_expert_factor": 0.35,
     "attention_factor": 0.35,
     "collective_factor": 0.5,
     "first_token_s": 0.7,
@@ -37,7 +38,14 @@ PRIORS = {
     "acceptance": 0.12,
 }
 # Kernel times are known better where the operators were measured: their figures move by less.
-KERNELS = ("kernel_factor", "matmul_factor", "expert_factor", "attention_factor", "collective_factor")
+KERNELS = (
+    "kernel_factor",
+    "matmul_factor",
+    "expert_factor",
+    "block_expert_factor",
+    "attention_factor",
+    "collective_factor",
+)
 MEASURED_WIDTH = 0.6
 FAMILY = 2  # level of a chip family
 LEVEL_WIDTH = (1.0, 0.7, 0.7, 0.5)  # prior width of the levels over the first one's
@@ -199,6 +207,11 @@ def _names(rows: Sequence[Prepared], stage: Sequence[str]) -> list[str]:
     silent: set[str] = set()
     if not any(one.case.drafts for one in rows):
         silent |= {"acceptance", "draft_host_s"}
+    blocks = {one.tables[0].grid.blocks for one in rows}
+    if True not in blocks:
+        silent.add("block_expert_factor")
+    if False not in blocks:
+        silent.add("expert_factor")
     if not any(len(one.tables) > 1 for one in rows):
         silent.add("handover_steps")
     return [name for name in stage if name not in silent]

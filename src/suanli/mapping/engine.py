@@ -22,6 +22,7 @@ FACTORS = {
     "collective": "collective_factor",
     "launch": "kernel_factor",
 }
+FACTOR_NAMES = (*FACTORS.values(), "block_expert_factor")
 
 
 class Fit(Record):
@@ -84,6 +85,7 @@ class Engine(Record):
     kernel_factor: Number  # kernels started per operator of the graph
     matmul_factor: Number  # time of dense matrix products over the operator model
     expert_factor: Number  # time of routed experts over the operator model
+    block_expert_factor: Number  # the same for weights in 8 bit with block scales, which run other kernels
     attention_factor: Number  # time of attention over the operator model
     collective_factor: Number  # time of collectives over the fabric model
     first_token_s: Seconds  # API, tokenizer and first-response path per request, unloaded
@@ -104,9 +106,13 @@ class Engine(Record):
         """Id under which its kernels were measured."""
         return self.kernels or self.id
 
-    def factors(self) -> dict[str, float]:
-        """Factor on the time of each part of a step [-]; parts that are not named have none."""
-        return {part: getattr(self, name).si for part, name in FACTORS.items()}
+    def factors(self, *, blocks: bool = False) -> dict[str, float]:
+        """Factor on the time of each part of a step [-]; parts that are not named have none.
+
+        blocks : experts in 8 bit with block scales.
+        """
+        found = {part: getattr(self, name).si for part, name in FACTORS.items()}
+        return found | {"experts": self.block_expert_factor.si} if blocks else found
 
     def profiled(self, chip: Chip, version: str = "", date: str = "9999") -> Engine:
         """Figures for a chip and version; by date where the version says nothing, the newest without either.
@@ -128,7 +134,7 @@ class Engine(Record):
 
     def slowed(self, factor: float) -> Engine:
         """The engine with all device times `factor` times as long."""
-        return self.with_values(**{name: getattr(self, name).si * factor for name in FACTORS.values()})
+        return self.with_values(**{name: getattr(self, name).si * factor for name in FACTOR_NAMES})
 
     def with_values(self, **values: float) -> Engine:
         """The same engine with other values (in SI); for fits and studies."""

@@ -64,7 +64,8 @@ class StepModel:
         self.precision = precision
         self.engine = engine
         self.placements = placements.column()
-        self._factors = engine.factors()
+        self.blocks = graph.block_scales and precision.roles["expert"].weight == "fp8"
+        self._factors = engine.factors(blocks=self.blocks)
         self._host_s = engine.host_s.si
         self._host_per_request_s = engine.host_per_request_s.si
         self._skew = engine.expert_skew.si

@@ -41,7 +41,7 @@ class StepGrid:
     """One deployment. tokens (k,) and batch (b,) start at 0; parts (k, b, parts) [s] hold no host time.
 
     steps, requests (k, b): how often the host time per step and the host time per request are spent.
-    drafted : whether decoding requests bring drafted tokens.
+    drafted : whether decoding requests bring drafted tokens. blocks : whether experts are in 8 bit with block scales.
     """
 
     tokens: Array
@@ -50,10 +50,11 @@ class StepGrid:
     steps: Array
     requests: Array
     drafted: bool = False
+    blocks: bool = False
 
     def seconds(self, engine: Engine) -> Array:
         """Time of a step (k, b) [s] under an engine's factors and host times."""
-        factors = engine.factors()
+        factors = engine.factors(blocks=self.blocks)
         weights = np.array([factors.get(part, 1.0) for part in PARTS])
         device = self.parts @ weights
         host = engine.host_s.si * self.steps + engine.host_per_request_s.si * self.requests
@@ -119,4 +120,7 @@ def step_grids(
     steps = (cost.stages * cost.busy).reshape(shape)
     requests = (busiest.last_tokens * cost.stages * cost.busy).reshape(shape)
     drafted = drafter is not None
-    return [StepGrid(tokens[i], batch[i], parts[i], steps[i], requests[i], drafted) for i in range(len(tokens))]
+    return [
+        StepGrid(tokens[i], batch[i], parts[i], steps[i], requests[i], drafted, model.blocks)
+        for i in range(len(tokens))
+    ]

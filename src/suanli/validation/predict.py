@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from suanli.mapping.engine import FACTORS, Engine
+from suanli.mapping.engine import FACTOR_NAMES, Engine
 from suanli.mapping.memory import memory_fit
 from suanli.mapping.placement import Placements
 from suanli.mapping.step import StepModel
@@ -70,7 +70,7 @@ def _key(case: Case, pool: Pool) -> tuple[object, ...]:
 
 def neutral(engine: Engine) -> Engine:
     """The engine without factors and host times: what a table is built with."""
-    ones = dict.fromkeys(FACTORS.values(), 1.0)
+    ones = dict.fromkeys(FACTOR_NAMES, 1.0)
     return engine.with_values(host_s=0.0, host_per_request_s=0.0, **ones)
 
 
