@@ -86,7 +86,7 @@ def _checked_or_left(one: Deployment, bench: Bench, rebuild: Rebuild) -> Deploym
 
 
 def _checked(one: Deployment, bench: Bench, rebuild: Rebuild) -> Deployment:
-    """A deployment with its replay, at the smallest size tried that keeps the SLO."""
+    """A deployment with its replay, at a size that keeps the SLO and of which no pool alone can be smaller."""
     pools = bench.instances(one.pools)
     trial = first = _trial(bench, pools)
     for _ in range(SIZES):
@@ -99,12 +99,29 @@ def _checked(one: Deployment, bench: Bench, rebuild: Rebuild) -> Deployment:
             break
         trial = _trial(bench, pools)
     if trial.kept:
+        pools, trial = _trimmed(bench, pools, one, trial)
         sized = rebuild(_choices(one, pools, trial.result))
         if sized is not None:
             return replace(sized, also_on=one.also_on, replay=_replayed(bench, pools, trial, one))
     pools = bench.instances(one.pools)
     same = rebuild(_choices(one, pools, first.result)) or one
     return replace(same, also_on=one.also_on, replay=_replayed(bench, pools, first, one))
+
+
+def _trimmed(bench: Bench, pools: list[Instance], one: Deployment, trial: Trial) -> tuple[list[Instance], Trial]:
+    """Take back what a grown pool does not need beside the other one: bisection down to the planned size."""
+    for place, planned in enumerate(one.pools):
+        low = planned.instances
+        while low < pools[place].pool.instances:
+            middle = (low + pools[place].pool.instances) // 2
+            fewer = list(pools)
+            fewer[place] = replace(fewer[place], pool=replace(fewer[place].pool, instances=middle))
+            found = _trial(bench, fewer)
+            if found.kept:
+                pools, trial = fewer, found
+            else:
+                low = middle + 1
+    return pools, trial
 
 
 def _choices(one: Deployment, pools: Sequence[Instance], result: Result) -> tuple[Choice, ...]:

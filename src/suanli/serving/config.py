@@ -140,7 +140,7 @@ class Autoscale:
 class Link:
     """Way of the KV cache from prefill to decode.
 
-    bandwidth : of one replica, one way [B/s].   latency_s : per transfer [s].   kv_bytes_per_token [B].
+    bandwidth : of the chips of one rank, one way [B/s].   latency_s : per transfer [s].   kv_bytes_per_token [B].
     """
 
     bandwidth: float
@@ -153,7 +153,7 @@ class DecodePool:
     """Engines that take over after the prompt (prefill/decode disaggregation), possibly on another system.
 
     A prompt keeps its memory in the prefill pool until its KV cache has arrived; a transfer begins when the decode
-    engine has room (back-pressure). Transfers queue on the link of either replica. A preempted request is recomputed
+    engine has room (back-pressure). Transfers queue on the links of either rank. A preempted request is recomputed
     by its decode engine. The first token counts as delivered when the KV cache has arrived.
     """
 

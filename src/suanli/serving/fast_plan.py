@@ -214,14 +214,14 @@ def _admit(w: World, r: int, i: int, now: float) -> None:
 def _admit_computed(w: World, r: int, i: int, now: float) -> None:
     """Make room for a request whose prompt was computed elsewhere, and begin to move its KV here.
 
-    A transfer occupies the link of either replica; it begins when both are free.
+    A transfer occupies the links of either rank; it begins when both are free.
     """
     job = job_at(w, i)
     blocks = blocks_of(w, r, job.target, True)
     take(w, r, blocks)
     _enter(w, r, i, blocks)
     job.state, job.tokens = LOADING, job.target
-    source, here = rank_at(w, rank_at(w, job.hold_rank).group), rank_at(w, rank_at(w, r).group)
+    source, here = rank_at(w, job.hold_rank), rank_at(w, r)
     begin = max(now, source.link_free_s, here.link_free_s)
     size = job.target * w.kv_bytes_per_token
     job.fetched_s = begin + (w.link_latency_s + size / w.link_bandwidth)

@@ -157,7 +157,7 @@ RANK = np.dtype(
     [
         *((name, TOTALS[name].str) for name in TOTALS.names or ()),
         ("pool", "i8"),
-        ("group", "i8"),  # first rank of its replica, which keeps what follows up to link_free_s
+        ("group", "i8"),  # first rank of its replica, which keeps what follows up to ready_s
         ("group_ranks", "i8"),
         ("state", "i8"),
         ("start_s", "f8"),  # of the step in progress

@@ -42,7 +42,7 @@ class ReferenceCluster:
         self.patience = [0, 0]  # first of `arrived` that may still lack its first token, its last token
         self.stranded: list[Job] = []  # no replica was up
         self.transfers: list[tuple[float, int, Job]] = []  # heap of (end, request)
-        self.link_free_s = {id(group): 0.0 for group in self.fleet.groups}
+        self.link_free_s = {id(rank): 0.0 for group in self.fleet.groups for rank in group.ranks}
         self.events = sorted(
             (time, order, outage.replica)
             for outage in self.cluster.outages
@@ -217,7 +217,7 @@ class ReferenceCluster:
         decode = self.cluster.decode
         if decode is None or job.hold is None or job.rank is None:
             return
-        ends = [id(self.fleet.group_of(rank)) for rank in (job.hold.rank, job.rank)]
+        ends = [id(rank) for rank in (job.hold.rank, job.rank)]
         begin = max(self.now, *(self.link_free_s[end] for end in ends))
         size = job.target * decode.link.kv_bytes_per_token
         job.fetched_s = begin + (decode.link.latency_s + size / decode.link.bandwidth)
