@@ -42,3 +42,19 @@ def test_every_group_has_rows_and_every_row_a_source() -> None:
     assert len({case.chip.id for case in cases}) >= 15
     assert all(row.text("source_url_or_path") for row in rows)
     assert not [row.id for row in rows if unscorable(row)]
+
+
+def test_measurements_found_after_the_fits() -> None:
+    """TensorRT-LLM 0.14, tables that no fit has seen: offline throughput, and TPOT under Poisson arrivals."""
+    found = validate_inference(SAMPLE.parent / "later.csv")
+    assert not found.refused
+    scores = found.metrics()
+    throughput, tpot = scores["output_tok_s_per_chip"], scores["tpot_mean_ms"]
+    assert throughput.median_error is not None
+    assert throughput.median_error < 0.10
+    assert throughput.p90_error is not None
+    assert throughput.p90_error < 0.25
+    assert tpot.median_error is not None
+    assert tpot.median_error < 0.20
+    assert tpot.spearman is not None
+    assert tpot.spearman > 0.9

@@ -38,8 +38,14 @@ class Missed:
     limit_s: float
 
     def __str__(self) -> str:
-        value = "never" if self.value_s is None else f"{self.value_s * 1e3:,.4g} ms"
-        return f"{self.metric.upper()} {self.percentile} {value} > {self.limit_s * 1e3:,.4g} ms"
+        value = "never" if self.value_s is None else _milliseconds(self.value_s)
+        return f"{self.metric.upper()} {self.percentile} {value} > {_milliseconds(self.limit_s)}"
+
+
+def _milliseconds(seconds: float) -> str:
+    """Whole milliseconds from 100 on, three digits below."""
+    value = seconds * 1e3
+    return f"{value:,.0f} ms" if value >= 100.0 else f"{value:.3g} ms"
 
 
 @dataclass(frozen=True)
