@@ -27,7 +27,7 @@ COMMANDS = {
     "simulate": "one deployment, one trace, every request",
     "train": "training runs",
     "validate": "predictions against measurements",
-    "catalog": "the facts: list, show, check, cite, compare",
+    "catalog": "the facts: list, show, check, cite, diff",
     "diff": "two plans: how much came from inputs, how much from the plan",
 }
 USAGE_ERROR, INTERRUPTED = 2, 130

@@ -245,12 +245,12 @@ def _excuses(excuses: Sequence[Excuse]) -> list[tuple[str, str, list[Excuse]]]:
 
 
 def _evidence(plan: Plan) -> list[tuple[str, str, str, list[str]]]:
-    """Per class that occurs: rows, label, meaning, and the factors of the interval of throughput, TPOT and TTFT."""
+    """Per class that occurs: rows, label, meaning, and the factors of the interval of throughput, TPOT, TTFT p50 and p99."""
     found = []
     for name, (label, meaning) in EVIDENCE.items():
         rows = [one for one in plan if one.evidence == name]
         if rows:
-            keys = ("max_request_s", "tpot_p50_ms", "ttft_p50_ms")
+            keys = ("max_request_s", "tpot_p50_ms", "ttft_p50_ms", "ttft_p99_ms")
             widths = [sorted(width(one.metrics[key]) for one in rows) for key in keys]
             words = [compact(w[0]) if w[-1] - w[0] < 0.01 else f"{compact(w[0])} to {compact(w[-1])}" for w in widths]
             found.append((counted(len(rows), "row"), label, meaning, words))

@@ -221,13 +221,14 @@ def _names(group: list[Excuse], number: int) -> str:
 def _how_sure(plan: Plan) -> Iterator[RenderableType]:
     yield Text("How sure: factor of the 80 % interval, up and down, by what stands behind a row", style="bold")
     grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for name in ("rows", "tok/s", "TPOT", "TTFT"):
+    for name in ("rows", "tok/s", "TPOT", "TTFT p50", "p99"):
         grid.add_column(name, justify="right")
     grid.add_column("evidence", overflow="fold")
     counts = Counter(one.evidence for one in plan)
     for name in sorted(counts, key=lambda name: list(EVIDENCE).index(name) if name in EVIDENCE else len(EVIDENCE)):
         rows = [one for one in plan if one.evidence == name]
-        widths = [_widths(rows, metric) for metric in ("max_request_s", "tpot_p50_ms", "ttft_p50_ms")]
+        metrics = ("max_request_s", "tpot_p50_ms", "ttft_p50_ms", "ttft_p99_ms")
+        widths = [_widths(rows, metric) for metric in metrics]
         label, meaning = EVIDENCE.get(name, (name, ""))
         grid.add_row(str(counts[name]), *widths, Text.assemble(label, (f": {meaning}", "dim")))
     yield grid

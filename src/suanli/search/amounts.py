@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from suanli.quantity import QuantityError, parse_amount
 
+MOST_RATE = 1e6  # request/s: more than all services of the world together
+
 
 class Strict(BaseModel):
     """A section of a study: unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def _amount(unit: str, *, zero: bool = False) -> BeforeValidator:
@@ -28,6 +31,10 @@ def _amount(unit: str, *, zero: bool = False) -> BeforeValidator:
             amount = parse_amount(text, unit)
         except QuantityError as error:
             raise ValueError(str(error)) from None
+        if not math.isfinite(amount):
+            raise ValueError(f"'{value}' must be finite")
+        if unit == "request/s" and amount > MOST_RATE:
+            raise ValueError(f"'{value}' is above {MOST_RATE:,.0f} request/s, the most that is planned for")
         if amount < 0.0 or (amount == 0.0 and not zero):
             raise ValueError(f"'{value}' must " + ("not be negative" if zero else "be above zero"))
         return amount

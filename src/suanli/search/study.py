@@ -37,6 +37,9 @@ def _month(value: str) -> str:
 Edition = Annotated[str, AfterValidator(_month)]
 
 
+MOST_TOKENS, MOST_USERS = 1e8, 1e8  # of a prompt or an answer; of a closed loop
+
+
 class TraceFile(Strict):
     """A request trace on disk."""
 
@@ -50,9 +53,9 @@ class Workload(Strict):
     trace: TraceFile | None = None
     profile: str | None = None
     rate: Rate | None = None  # request/s
-    input_tokens: Annotated[float, Field(gt=0)] | None = None
-    output_tokens: Annotated[float, Field(gt=0)] | None = None
-    concurrency: Annotated[float, Field(gt=0)] | None = None  # users in a closed loop
+    input_tokens: Annotated[float, Field(gt=0, le=MOST_TOKENS)] | None = None
+    output_tokens: Annotated[float, Field(gt=0, le=MOST_TOKENS)] | None = None
+    concurrency: Annotated[float, Field(gt=0, le=MOST_USERS)] | None = None  # users in a closed loop
     prefix_hit_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of input tokens
     arrivals: Arrivals = Arrivals()  # of a profile or of fixed lengths
     sessions: Sessions | None = None  # conversations; input_tokens is the prompt of the first turn
@@ -130,7 +133,7 @@ class Study(Strict):
     workload: Workload
     serving: Serving = Serving()
     slo: Slo = Slo()
-    systems: Literal["all"] | tuple[str, ...] = "all"
+    systems: Literal["all"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all"
     include_roadmap: bool = False
     limits: Limits = Limits()
     economics: str | dict[str, str] = "hyperscaler-owned-2026"

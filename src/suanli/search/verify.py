@@ -34,6 +34,7 @@ WIDENINGS = 4
 # Steps of ranks that a plan simulates: a deployment that needs more for one run is left to `suanli simulate`, and the
 # highest rate is looked for where all of its runs stay within SEARCHED_STEPS.
 MOST_STEPS, SEARCHED_STEPS = 2_000_000, 4_000_000
+MOST_RANKS = 3_000  # that a plan simulates: memory and time of a step grow with them
 BUSY = 0.9  # share of the time at work from which a prefill pool holds its prompts up itself
 UNSERVED = 0.01  # share of requests without an end from which a deployment does not serve its traffic
 # Requests come faster than they are served when the last tenth waits longer than this share of the whole run: behind a
@@ -76,6 +77,8 @@ def verified(
 
 def _checked_or_left(one: Deployment, bench: Bench, rebuild: Rebuild) -> Deployment:
     ranks = sum(pool.instances * pool.dp for pool in one.pools)
+    if ranks > MOST_RANKS:
+        return replace(one, unreplayed=f"not replayed: {ranks:,} ranks, a plan simulates {MOST_RANKS:,}")
     arrivals = bench.requests.arrival_s
     span_s = float(arrivals[-1]) or len(arrivals) / max(one.value("max_request_s"), 1e-9)
     steps = span_s / one.value("tpot_p50_ms") * MS * ranks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,15 +121,30 @@ NUMBERS = (
 )
 
 
+FROM_ZERO = ("output_tokens", "speculative_tokens", "prefix_hit_rate")  # 0 means something
+
+
 def _not_numbers(path: Path, rows: list[Row], columns: list[str]) -> list[str]:
     problems = []
     for line, row in enumerate(rows, start=2):
         for name in columns:
             text = row.text(name)
-            try:
-                good = not text or float(text) == float(text)
-            except ValueError:
-                good = False
-            if not good:
-                problems.append(f"{path}:{line}: {name}: '{text}' given, a number or blank is accepted")
+            wanted = _wanted(name, text) if text else None
+            if wanted is not None:
+                problems.append(f"{path}:{line}: {name}: '{text}' given, {wanted} or blank is accepted")
     return problems
+
+
+def _wanted(name: str, text: str) -> str | None:
+    """What a column accepts, where a value is not that."""
+    try:
+        value = float(text)
+    except ValueError:
+        return "a number"
+    if not math.isfinite(value):
+        return "a finite number"
+    if name in METRICS:
+        return None if value >= 0.0 else "a number from 0 on"
+    if name in FROM_ZERO:
+        return None if value >= 0.0 else "a number from 0 on"
+    return None if value > 0.0 else "a number above 0"
