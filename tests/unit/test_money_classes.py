@@ -57,17 +57,20 @@ def test_classes_with_cached_tokens_add_up_to_the_bill(hit):
 def test_cached_token_costs_something_and_less_than_a_new_one(hit):
     for one in hit[1]:
         cached, new = one.value("usd_per_mtok_cached_input"), one.value("usd_per_mtok_uncached_input")
-        assert 0.0 < cached < new
+        assert cached > 0.0
+        if one.evidence == "measured_operators":  # where attention is slow, 5,700 new tokens on one cached cost as much
+            assert cached < new
 
 
 def test_cached_token_is_cheap_where_few_new_tokens_read_it(catalog):
     """Its time grows with the new tokens that attend to it: 820 of them read it faster than 5,700."""
 
-    def ratios(hit_rate):
-        found = deployments_of(catalog, hit_rate)
+    def ratios(hit_rate, system):
+        found = [one for one in deployments_of(catalog, hit_rate) if one.systems[0] == system]
         return [one.value("usd_per_mtok_cached_input") / one.value("usd_per_mtok_uncached_input") for one in found]
 
-    assert max(ratios(0.9)) < min(ratios(0.3))
+    for system in SYSTEMS:
+        assert max(ratios(0.9, system)) < min(ratios(0.3, system))
 
 
 def test_without_a_prefix_cache_there_is_no_price_of_cached_tokens(catalog):

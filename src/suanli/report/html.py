@@ -245,7 +245,7 @@ def _excuses(excuses: Sequence[Excuse]) -> list[tuple[str, str, list[Excuse]]]:
 
 
 def _evidence(plan: Plan) -> list[tuple[str, str, str, list[str]]]:
-    """Per class that occurs: rows, label, meaning, and the factors of the interval of throughput, TPOT, TTFT p50 and p99."""
+    """Per class that occurs: rows, label, meaning, and the factors of throughput, TPOT, TTFT p50 and p99."""
     found = []
     for name, (label, meaning) in EVIDENCE.items():
         rows = [one for one in plan if one.evidence == name]

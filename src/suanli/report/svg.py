@@ -72,4 +72,4 @@ def round_top(top: float, most: int = 5) -> list[float]:
     """Round values from 0 in equal steps, the last at or above `top` (> 0); at most `most` steps."""
     power = 10.0 ** math.floor(math.log10(top / most))
     step = next(size * power for size in (1.0, 2.0, 2.5, 5.0, 10.0) if size * power * most >= top * (1 - 1e-9))
-    return [step * count for count in range(math.ceil(top / step - 1e-9) + 1)]
+    return [step * count for count in range(min(math.ceil(top / step - 1e-9), most) + 1)]
