@@ -205,3 +205,13 @@ def test_a_folder_that_is_not_there_is_named(run: Callable[..., tuple[int, str, 
     code, _, err = run("simulate", "study.yaml", "--requests", "20", "--records", "none/r.parquet")
     assert code == 2
     assert err.strip() == "error: none/r.parquet: No such file or directory"
+
+
+def test_nothing_is_written_where_one_of_the_folders_is_missing(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["simulate", "study.yaml", "--records", "a.parquet", "--report", "none/b.html"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: none/b.html: no folder none\n"
+    assert not (folder / "a.parquet").exists()

@@ -55,6 +55,11 @@ def simulate_command(
     """Serve the requests of a study on one deployment of its plan; percentiles of what every request saw."""
     if router is not None and router not in get_args(Router):
         fail(f"--router: '{router}' given, accepted: {', '.join(get_args(Router))}")
+    lost = [
+        f"{path}: no folder {path.parent}" for path in (records, trace, report) if path and not path.parent.is_dir()
+    ]
+    if lost:
+        fail(*lost)
     recording = Recording(steps=TRACED_STEPS if trace else 0, steps_from_s=trace_from)
     flags = {"kv_blocks": kv_blocks, "max_num_seqs": max_num_seqs, "router": router}
     given = {f"serving.{name}": value for name, value in flags.items() if value is not None}
