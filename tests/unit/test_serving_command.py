@@ -204,7 +204,7 @@ def test_prompts_beyond_the_memory_are_counted_and_explained(
 def test_a_folder_that_is_not_there_is_named(run: Callable[..., tuple[int, str, str]]) -> None:
     code, _, err = run("simulate", "study.yaml", "--requests", "20", "--records", "none/r.parquet")
     assert code == 2
-    assert err.strip() == "error: none/r.parquet: No such file or directory"
+    assert err.strip() == "error: none/r.parquet: no folder none"
 
 
 def test_nothing_is_written_where_one_of_the_folders_is_missing(
