@@ -3,7 +3,8 @@
 import pytest
 
 from suanli.catalog.loader import load
-from suanli.chip.scoring import RefusedError, case_of, predict_kernel
+from suanli.chip.scoring import case_of, predict_kernel
+from suanli.scoring import RefusedError
 from suanli.validation.measured import MeasuredError
 from suanli.validation.operators import chip_id, read_operator_rows, score_operators
 

@@ -23,8 +23,9 @@ from suanli.chip.formats import peak_of
 from suanli.chip.lane import Lane
 from suanli.chip.library import Library
 from suanli.chip.packs import LaneRecord
-from suanli.chip.scoring import PRECISIONS, KernelCase, RefusedError, case_of
+from suanli.chip.scoring import PRECISIONS, KernelCase, case_of
 from suanli.chip.work import Work
+from suanli.scoring import RefusedError
 from suanli.surface import encode
 from validation.operators import solve
 from validation.operators.fit import HERE, rounded

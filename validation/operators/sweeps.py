@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from suanli.catalog.loader import DATA
 from suanli.chip.efficiency import calibration_folder
 from suanli.fabric.lane import MOVED, CollectiveLane, CollectiveRecord
-from suanli.fabric.scoring import CollectiveCase, RefusedError, Sweep, SweepFile, case_of
+from suanli.fabric.scoring import CollectiveCase, Sweep, SweepFile, case_of
+from suanli.scoring import RefusedError
 from suanli.surface import encode
 from validation.operators import solve
 from validation.operators.fit import HERE

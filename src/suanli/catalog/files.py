@@ -33,6 +33,11 @@ class CatalogError(ValueError):
 
 
 @lru_cache(maxsize=1)
+def reason_of(error: Exception) -> str:
+    """Why a file cannot be read, for people: what the system says without its number and the path."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
 def _loader() -> type[yaml.CSafeLoader]:
     """Safe loader that keeps dates as text and refuses a key given twice."""
     import yaml  # noqa: PLC0415 (start-up time: a warm start reads no YAML)
@@ -60,7 +65,7 @@ def read_documents(path: Path) -> list[Any]:
     try:
         return list(yaml.load_all(path.read_text(encoding="utf-8"), Loader=_loader()))
     except (OSError, UnicodeDecodeError) as error:
-        raise CatalogError([f"{path}: cannot be read ({error}); expected a YAML file"]) from None
+        raise CatalogError([f"{path}: cannot be read ({reason_of(error)}); expected a YAML file"]) from None
     except yaml.YAMLError as error:
         raise CatalogError([f"{path}: not valid YAML: {_yaml_problem(error)}"]) from None
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from suanli.catalog import cache
 from suanli.catalog.capped import SIGN, capped_chip, capped_system, limit_of
-from suanli.catalog.files import CatalogError, near_matches
+from suanli.catalog.files import CatalogError, near_matches, reason_of
 from suanli.catalog.folder import DATA, Item, data_files, read_folder
 from suanli.catalog.overlay import overlay
 from suanli.catalog.schema import (
@@ -108,7 +108,7 @@ class Catalog:
         try:
             config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise CatalogError([f"{path}: cannot be read ({error}); expected a JSON file"]) from None
+            raise CatalogError([f"{path}: cannot be read ({reason_of(error)}); expected a JSON file"]) from None
         return config
 
     def match_systems(self, patterns: Iterable[str]) -> tuple[System, ...]:

@@ -16,6 +16,7 @@ from suanli.chip.kernels import Kernels
 from suanli.chip.library import Library
 from suanli.chip.packs import LaneRecord
 from suanli.chip.work import Work, matmul_work, prefill_work, stream_work
+from suanli.scoring import Predicted, RefusedError, within
 
 # Tokens x hidden width of the FlashAttention papers' sweeps where a row gives only length and head width
 # (arXiv 2407.08608 section 4.1: 16k tokens, hidden 2048).
@@ -25,10 +26,6 @@ PRECISIONS = {"fp16": "bf16", "bf16": "bf16", "bf16/fp16": "bf16", "fp8": "fp8",
 STREAM_KERNELS = ("softmax", "layernorm", "gelu")  # 16 bit in, 16 bit out
 GROUPED_KERNELS = ("grouped_gemm_contiguous", "grouped_gemm_masked")
 MATMUL_KERNELS = ("gemm", "gemm_best_shape", *GROUPED_KERNELS)
-
-
-class RefusedError(ValueError):
-    """A row cannot be predicted, and why."""
 
 
 @dataclass(frozen=True)
@@ -103,16 +100,6 @@ def _attention_case(row: Mapping[str, str], kernel: str, lane: str) -> KernelCas
     return KernelCase("prefill", f"{lane}_kv_{lane}", name, work, float(flops), 1e12)
 
 
-@dataclass(frozen=True)
-class Predicted:
-    """The number that a row reports, with the factor within which four of five predictions of its kind lie."""
-
-    value: float
-    low: float
-    high: float
-    evidence: str
-
-
 def predict_kernel(row: Mapping[str, str], engines: Sequence[Kernels], library: Library | None) -> Predicted:
     """Predict one row. Raises RefusedError.
 
@@ -137,13 +124,9 @@ def _from_lane(case: KernelCase, kernels: Kernels) -> Predicted:
         raise RefusedError(str(error.args[0])) from None
     chosen = kernels.chosen(case.op, case.lane)
     seconds = float(chosen.lane.time(case.work, rate, kernels.bandwidth))
-    return _spread(case.value(seconds), chosen.spread, chosen.evidence)
+    return within(case.value(seconds), chosen.spread, chosen.evidence)
 
 
 def _from_library(case: KernelCase, record: LaneRecord, library: Library, math: str) -> Predicted:
     seconds = float(record.lane().time(case.work, peak_of(library.peaks, math), library.bandwidth))
-    return _spread(case.value(seconds), record.spread, "measured_operators")
-
-
-def _spread(value: float, factor: float, evidence: str) -> Predicted:
-    return Predicted(value, value / factor, value * factor, evidence)
+    return within(case.value(seconds), record.spread, "measured_operators")

@@ -12,7 +12,7 @@ import typer
 from suanli.catalog.files import CatalogError, read_documents
 from suanli.catalog.loader import load
 from suanli.cli.plan import console, planned
-from suanli.cli.problems import fail, problems_reported
+from suanli.cli.problems import fail, folders_there, problems_reported
 from suanli.cli.question import Given, study_of
 from suanli.economics.deal import figures_of, read_deal
 from suanli.economics.finance import EconomicsError, Numbers
@@ -59,6 +59,7 @@ def cost_command(
     A study of one machine without traffic (a file with the key `machine`) gives the price of its chip-hour, one of a
     deal (keys `bought` and `rented`) what its totals imply.
     """
+    folders_there(csv, xlsx)
     keys = _keys(study)
     others: dict[str, object] = {"--csv": csv, "--xlsx": xlsx, "--morris": morris_, "--sobol": sobol_}
     others["--economics"] = economics

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -16,6 +17,13 @@ def fail(*problems: str) -> NoReturn:
     for problem in problems:
         typer.echo(f"error: {problem}", err=True)
     raise typer.Exit(2)
+
+
+def folders_there(*paths: Path | None) -> None:
+    """Say which files to be written have no folder, before anything is computed, and exit with status 2."""
+    lost = [f"{path}: no folder {path.parent}" for path in paths if path and not path.parent.is_dir()]
+    if lost:
+        fail(*lost)
 
 
 @contextmanager

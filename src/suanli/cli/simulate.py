@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from suanli.cli.plan import console, planned
-from suanli.cli.problems import fail, problems_reported
+from suanli.cli.problems import fail, folders_there, problems_reported
 from suanli.cli.question import Given, study_of
 from suanli.report.files import write_text
 from suanli.report.served import ROWS, ended, served_html
@@ -55,11 +55,7 @@ def simulate_command(
     """Serve the requests of a study on one deployment of its plan; percentiles of what every request saw."""
     if router is not None and router not in get_args(Router):
         fail(f"--router: '{router}' given, accepted: {', '.join(get_args(Router))}")
-    lost = [
-        f"{path}: no folder {path.parent}" for path in (records, trace, report) if path and not path.parent.is_dir()
-    ]
-    if lost:
-        fail(*lost)
+    folders_there(records, trace, report)
     recording = Recording(steps=TRACED_STEPS if trace else 0, steps_from_s=trace_from)
     flags = {"kv_blocks": kv_blocks, "max_num_seqs": max_num_seqs, "router": router}
     given = {f"serving.{name}": value for name, value in flags.items() if value is not None}

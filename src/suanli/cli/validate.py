@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from suanli.catalog.files import CatalogError
+from suanli.cli.problems import fail
 from suanli.validation.measured import MeasuredError
 from suanli.validation.operators import validate_operators
 from suanli.validation.report import Grouping, Validation, validate_inference
@@ -52,20 +53,12 @@ def validate(
 ) -> None:
     """Predict every measurement of a file and score the predictions."""
     if kind is not Kind.inference and by in (By.model, By.engine):
-        typer.echo(f"--by {by.value} does not apply to --kind {kind.value}; accepted: chip, source", err=True)
-        raise typer.Exit(2)
+        fail(f"--by {by.value} does not apply to --kind {kind.value}; accepted: chip, source")
     try:
         found = _validated(data, kind)
-    except MeasuredError as error:
-        problems = error.problems
-    except CatalogError as error:
-        problems = list(error.problems)
-    else:
-        _show(found, by, output)
-        return
-    for problem in problems:
-        typer.echo(problem, err=True)
-    raise typer.Exit(2)
+    except (MeasuredError, CatalogError) as error:
+        fail(*error.problems)
+    _show(found, by, output)
 
 
 def _validated(data: Path, kind: Kind) -> Validation:

@@ -20,13 +20,10 @@ from suanli.catalog.schema import Record
 from suanli.fabric.collectives import all_gather_time
 from suanli.fabric.lane import MOVED, Collective, CollectivePack, CollectiveRecord
 from suanli.fabric.topology import Network, NetworkLevel
+from suanli.scoring import Predicted, RefusedError, within
 
 UNITS = {"GB/s": 1e9, "us": 1e-6}
 RATES = ("busbw", "bottleneck_bw", "bw", "rdma_bw")
-
-
-class RefusedError(ValueError):
-    """A row cannot be predicted, and why."""
 
 
 class Sweep(Record):
@@ -116,16 +113,6 @@ def _number(row: Mapping[str, str], name: str, stated: float | None) -> float:
         raise RefusedError(f"{name} '{text}' is not a number: the case is not known") from None
 
 
-@dataclass(frozen=True)
-class Predicted:
-    """The number that a row reports, with the factor within which four of five predictions of its kind lie."""
-
-    value: float
-    low: float
-    high: float
-    evidence: str
-
-
 # Without any sweep of the kind: closed form at the share of link bandwidth that systolic machines and GPUs reach.
 CLOSED_FORM_SHARE, CLOSED_FORM_SPREAD = 0.8, 1.5
 
@@ -140,7 +127,7 @@ def predict_collective(row: Mapping[str, str], pack: CollectivePack | None, swee
     for sweep in sweeps.sweeps:
         if (sweep.system, sweep.library, sweep.lane.op) == (row["system"], row["library"], case.op):
             seconds = float(sweep.lane.lane().time(case.ranks, case.payload, sweep.bandwidth_gb_s * 1e9))
-            return _spread(case.value(seconds), sweep.lane.spread, "fitted_sweep")
+            return within(case.value(seconds), sweep.lane.spread, "fitted_sweep")
     if pack is not None and case.nodes == 1 and not case.op.startswith("ep_"):
         parts = _ring_parts(row, case.op)
         records = [lane for lane in pack.lanes if lane.op in parts and lane.library == "nccl"]
@@ -149,12 +136,12 @@ def predict_collective(row: Mapping[str, str], pack: CollectivePack | None, swee
             seconds = sum(float(record.lane().time(case.ranks, case.payload, link)) for record in records)
             seconds += pack.host_call_us * 1e-6 if _host_timed(row, sweeps) else 0.0
             spread = max(record.spread for record in records)
-            return _spread(case.value(seconds), spread, "measured_operators")
+            return within(case.value(seconds), spread, "measured_operators")
     line = re.search(r"([\d.]+) ?GB/s/link", row["fabric"])
     if case.op == "all_gather" and line is not None and "no wraparound" in row["system"]:
         level = NetworkLevel("mesh", (int(case.ranks),), False, 2e9 * float(line.group(1)), 1e-6)
         seconds = float(all_gather_time(Network((level,), CLOSED_FORM_SHARE, 0.0), case.ranks, case.payload))
-        return _spread(case.value(seconds), CLOSED_FORM_SPREAD, "closed_form")
+        return within(case.value(seconds), CLOSED_FORM_SPREAD, "closed_form")
     raise RefusedError(f"no sweep of {case.op} by '{row['library']}' on '{row['system']}' and no lanes of the chip")
 
 
@@ -168,7 +155,3 @@ def _host_timed(row: Mapping[str, str], sweeps: SweepFile) -> bool:
     """Whether each call of a row was started and timed by the host (nccl-tests loops over calls instead)."""
     timed = any(name in row["source"] for name in sweeps.host_timed)
     return timed and "nccl-tests" not in row["library"]
-
-
-def _spread(value: float, factor: float, evidence: str) -> Predicted:
-    return Predicted(value, value / factor, value * factor, evidence)

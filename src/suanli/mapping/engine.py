@@ -133,7 +133,7 @@ class Engine(Record):
         return tuple(one.fit for one in self.profiles if one.fit and chip.family in one.families and one.holds(chip))
 
     def slowed(self, factor: float) -> Engine:
-        """The engine with all device times `factor` times as long."""
+        """The engine with all device times `factor` times as long [-]."""
         return self.with_values(**{name: getattr(self, name).si * factor for name in FACTOR_NAMES})
 
     def with_values(self, **values: float) -> Engine:

@@ -29,11 +29,6 @@ class MemoryFit:
     state: Array  # per request, constant state of linear attention
     ranks: Array  # data-parallel groups that share an instance's requests
 
-    @property
-    def window_kv(self) -> Array:
-        """Cache of one request in the windowed layers once their windows are full [B]."""
-        return sum((window * each for window, each in self.windows), np.zeros_like(self.state))
-
     def held(self, tokens: Array) -> Array:
         """Cache of one request of `tokens` tokens (n, k): windowed layers keep at most their window [B]."""
         found = self.kv_per_token[:, None] * tokens + self.state[:, None]

@@ -50,7 +50,9 @@ Array = NDArray[np.float64]
 STATE_FLOPS = 6.0
 STATE_CHUNK = 64.0
 EPSILON = 1e-6  # of a request
-GATHERED_CHIPS = 8.0  # up to a server of eight, engines gather all tokens by default instead of sending them to experts
+# Up to a server of eight, engines gather all tokens instead of sending them to their experts: vLLM's default all2all
+# backend is allgather_reducescatter (docs.vllm.ai, expert parallel deployment); the others are taken to do alike.
+GATHERED_CHIPS = 8.0
 
 
 class StepModel:

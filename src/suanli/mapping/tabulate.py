@@ -23,7 +23,7 @@ GRID = 48  # points of the token grid, geometric: steps of a quarter up to 10,00
 
 
 def ranks_with_prompts(ranks: float, often: float) -> float:
-    """Mean number of `ranks` that have a prompt chunk, given that one has: each has one in a share `often` of steps."""
+    """Mean number of `ranks` with a prompt chunk, given that one has; each has one in a share `often` of steps [-]."""
     some = 1.0 - (1.0 - min(often, 1.0)) ** ranks
     return ranks * min(often, 1.0) / some if some > 0.0 else 1.0
 

@@ -46,11 +46,13 @@ def write_plan(plan: Plan, folder: Path) -> list[Path]:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a file under a temporary name beside it, then move it into place. Raises OSError."""
+    """Write a file under a temporary name beside it, then move it into place. Raises OSError with its own name."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     try:
         draft.write_text(text, encoding="utf-8")
         draft.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         draft.unlink(missing_ok=True)
     return path

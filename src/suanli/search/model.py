@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from suanli.catalog.files import CatalogError
+from suanli.catalog.files import CatalogError, reason_of
 from suanli.catalog.loader import Catalog
 from suanli.catalog.schema import ModelCard
 from suanli.search.study import StudyError
@@ -53,6 +53,6 @@ def read_model(name: str, weights: str | None, catalog: Catalog) -> StudyModel:
         if isinstance(error, ModelError):
             raise StudyError([f"model: {error}"]) from None
         raise StudyError(
-            [f"model: {name}: cannot be read ({error}); accepted: a catalog id or a config.json"]
+            [f"model: {name}: cannot be read ({reason_of(error)}); accepted: a catalog id or a config.json"]
         ) from None
     return StudyModel(graph, weights or card.weights, card)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from suanli.catalog.files import CatalogError
+from suanli.catalog.files import CatalogError, reason_of
 from suanli.catalog.loader import Catalog, load
 from suanli.search.demand import demand_of
 from suanli.search.instance import Instance, decode_pool, instance_of
@@ -174,7 +174,7 @@ def pools_of_file(path: Path) -> tuple[Pool, ...]:
         found = document["deployments"][0] if "deployments" in document else document
         pools = tuple(Pool(**pool) for pool in found["pools"])
     except (OSError, ValueError) as error:
-        raise StudyError([f"{path}: cannot be read ({error})"]) from None
+        raise StudyError([f"{path}: cannot be read ({reason_of(error)})"]) from None
     except (KeyError, IndexError, TypeError) as error:
         raise StudyError([f"{path}: no deployment with pools as in plan.json ({error!r})"]) from None
     if problems := [f"{path}: {line}" for line in _pool_problems(pools)]:

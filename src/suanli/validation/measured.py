@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from suanli.catalog.files import reason_of
 
 REQUIRED = ("config_id", "chip", "model")
 
@@ -92,19 +94,25 @@ def unscorable(row: Row) -> str | None:
     return None
 
 
-def read_measured(path: Path) -> list[Row]:
-    """Rows of a CSV file. Raises MeasuredError naming every missing column and every value that is not a number."""
+def read_csv(path: Path, required: Sequence[str]) -> tuple[list[dict[str, str]], list[str]]:
+    """Rows of a CSV file, and a line for each column that it lacks. Raises MeasuredError where it cannot be read."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
-            columns = reader.fieldnames or []
-            rows = [Row(line) for line in reader]
+            columns, rows = reader.fieldnames or [], list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise MeasuredError([f"{path}: cannot be read ({error}); expected a CSV file with a header"]) from None
-    problems = [
-        f"{path}: no column '{name}'; required: {', '.join(REQUIRED)}" for name in REQUIRED if name not in columns
-    ]
-    problems += _not_numbers(path, rows, [name for name in (*METRICS, *NUMBERS) if name in columns])
+        problem = f"{path}: cannot be read ({reason_of(error)}); expected a CSV file with a header"
+        raise MeasuredError([problem]) from None
+    missing = [name for name in required if name not in columns]
+    return rows, [f"{path}: no column '{name}'; required: {', '.join(required)}" for name in missing]
+
+
+def read_measured(path: Path) -> list[Row]:
+    """Rows of a CSV file. Raises MeasuredError naming every missing column and every value that is not a number."""
+    lines, problems = read_csv(path, REQUIRED)
+    rows = [Row(line) for line in lines]
+    present = [name for name in (*METRICS, *NUMBERS) if rows and name in rows[0].values]
+    problems += _not_numbers(path, rows, present)
     if not problems and not rows:
         problems = [f"{path}: no rows"]
     if problems:

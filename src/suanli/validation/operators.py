@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -15,13 +14,12 @@ from suanli.chip.efficiency import calibration_folder
 from suanli.chip.kernels import Kernels, kernels_of
 from suanli.chip.library import libraries
 from suanli.chip.packs import packs_of
-from suanli.chip.scoring import RefusedError as KernelRefusedError
 from suanli.chip.scoring import predict_kernel
 from suanli.fabric.lane import collectives_of
-from suanli.fabric.scoring import RefusedError as CollectiveRefusedError
 from suanli.fabric.scoring import load_sweeps, predict_collective
+from suanli.scoring import RefusedError
 from suanli.search.records import load_profiles
-from suanli.validation.measured import MeasuredError, Row
+from suanli.validation.measured import MeasuredError, Row, read_csv
 from suanli.validation.report import Validation
 from suanli.validation.score import Pair
 
@@ -130,14 +128,7 @@ def _group_of(kind: OperatorKind, row: Mapping[str, str]) -> str:
 
 def read_operator_rows(path: Path, kind: OperatorKind) -> list[dict[str, str]]:
     """Rows of a CSV file. Raises MeasuredError naming every missing column and every value that is not a number."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            columns, rows = reader.fieldnames or [], list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise MeasuredError([f"{path}: cannot be read ({error}); expected a CSV file with a header"]) from None
-    wanted = COLUMNS[kind]
-    problems = [f"{path}: no column '{name}'; required: {', '.join(wanted)}" for name in wanted if name not in columns]
+    rows, problems = read_csv(path, COLUMNS[kind])
     if not problems:
         problems = [
             f"{path}: {row['id']}: value '{row['value']}' is not a positive number"
@@ -174,7 +165,7 @@ def score_operators(rows: Sequence[Mapping[str, str]], kind: OperatorKind) -> Va
         value: tuple[float, float, float] | tuple[None, None, None] = (None, None, None)
         try:
             value = PREDICT[kind](catalog, row)
-        except (KernelRefusedError, CollectiveRefusedError) as error:
+        except RefusedError as error:
             refused[row["id"]] = str(error)
         pairs.append(Pair(row["id"], sweep, name, float(row["value"]), *value))
     kept = tuple(Row({**row, "config_id": row["id"]}) for row in rows)

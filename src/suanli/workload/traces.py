@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
+from suanli.catalog.files import reason_of
 from suanli.workload.requests import Prefixes, Requests
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def opened(path: Path) -> Iterator[TextIO]:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as stream:
             yield stream
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise TraceError([f"{path}: cannot be read ({error})"]) from None
+        raise TraceError([f"{path}: cannot be read ({reason_of(error)})"]) from None
 
 
 def refuse(problems: list[str]) -> None:
