@@ -291,14 +291,25 @@ def peer_section(material: Material) -> list[str]:
     ]
 
 
-def regret(material: Material) -> tuple[float, float, int]:
-    """Mean and p90 loss of choosing among the measured alternatives by left-out predictions, and the choices.
+CHOICES = {
+    "of a sweep": ("sweep_id",),
+    "of one engine version on a chip, by placement and precision": (
+        "source", "chip", "model", "input_tokens", "output_tokens", "concurrency", "load", "speculative", "engine",
+        "engine_version", "date",
+    ),
+    "on a chip, by engine, version, placement and precision": (
+        "source", "chip", "model", "input_tokens", "output_tokens", "concurrency", "load", "speculative",
+    ),
+}  # fmt: skip
 
-    A choice is among rows with the same source, chip, model, lengths and users that differ in engine, precision or
-    placement; the loss is how much faster the best of them was than the one that was predicted to be best.
+
+def regret(material: Material, columns: Sequence[str]) -> tuple[float, float, int]:
+    """Mean and p90 loss of choosing among measured alternatives by left-out predictions, and the number of choices.
+
+    A choice is among the rows that agree in `columns`; the loss is how much faster the best of them was than the one
+    that was predicted to be best.
     """
     choices: dict[tuple[str, ...], list[Pair]] = {}
-    columns = ("source", "chip", "model", "input_tokens", "output_tokens", "concurrency", "load", "speculative")
     for pair in material.left(material.pairs(THROUGHPUT), "sweep"):
         row = material.cases[pair.config_id].row
         if _controlled(material, pair) and not row.text("load").startswith("mlperf"):
@@ -314,18 +325,22 @@ def regret(material: Material) -> tuple[float, float, int]:
 
 
 def summary(material: Material, seconds: float) -> list[str]:
-    """Coverage, speed, choice."""
+    """Coverage, speed, choices."""
     found = material.found
-    mean, high, choices = regret(material)
     per_row = seconds / max(found.scorable, 1)
-    return [
+    lines = [
         f"- {len(found.rows)} rows in the file, {found.scorable} scorable; "
         f"{found.coverage:.0%} of these predicted (bar {COVERAGE:.0%}).",
         f"- {seconds:.0f} s for the whole file in one process, {per_row * 1e3:.0f} ms per row (bar 50 ms).",
-        f"- Choosing among measured alternatives by left-out predictions: {mean:.1%} mean and {high:.1%} p90 loss over"
-        f" {choices} choices (bar {REGRET:.1%} mean).",
-        "",
     ]
+    for name, columns in CHOICES.items():
+        mean, high, count = regret(material, columns)
+        bar = f" (bar {REGRET:.1%} mean)" if columns == ("sweep_id",) else ""
+        lines.append(
+            f"- Loss by choosing the alternative {name}, by left-out predictions: {mean:.1%} mean, {high:.1%} p90 over"
+            f" {count} choices{bar}."
+        )
+    return [*lines, ""]
 
 
 def refused_section(found: Validation) -> list[str]:

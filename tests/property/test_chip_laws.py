@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from suanli.chip import (
     attention_decode_time,
     attention_prefill_time,
+    busiest_touched,
     experts_touched,
     grouped_matmul_time,
     matmul_time,
@@ -50,12 +51,19 @@ def test_smooth_max_between_maximum_and_sum(first, second):
     assert max(first, second) / SLACK <= joined <= (first + second) * SLACK
 
 
-@given(st.floats(1.0, 1e5), st.integers(1, 16), st.integers(16, 512))
-def test_experts_touched_between_one_token_and_all(tokens, top_k, experts):
-    touched = float(experts_touched(tokens, top_k, experts))
+@given(st.floats(1.0, 1e5), st.integers(1, 16), st.integers(16, 512), st.floats(0.0, 3.0))
+def test_experts_touched_between_one_token_and_all(tokens, top_k, experts, spread):
+    touched = float(experts_touched(tokens, top_k, experts, spread=spread))
     assert top_k * (1 - 1e-9) <= touched <= experts * SLACK
     assert touched <= tokens * top_k * SLACK
-    assert experts_touched(tokens + 1, top_k, experts) >= touched
+    assert experts_touched(tokens + 1, top_k, experts, spread=spread) >= touched / SLACK
+    assert touched <= float(experts_touched(tokens, top_k, experts)) * SLACK
+
+
+@given(st.floats(1.0, 512.0), st.sampled_from([1, 2, 8, 64]))
+def test_the_busiest_chip_has_its_share_or_more_and_no_more_than_it_holds(touched, groups):
+    busiest = float(busiest_touched(touched, 512, groups))
+    assert min(touched / groups, 512 / groups) / SLACK <= busiest <= min(touched, 512 / groups) * SLACK
 
 
 @given(st.floats(1.0, 1e5), st.floats(1.0, 4.0), RATE, BANDWIDTH, FACTOR)
@@ -65,7 +73,7 @@ def test_grouped_matmul_monotone(tokens, imbalance, rate, bandwidth, factor):
             grouped_matmul_time(
                 tokens,
                 top_k=8,
-                experts=128,
+                touched=min(tokens, 16.0),
                 share=0.125,
                 imbalance=imbalance,
                 elements=3 * 4096 * 1536,

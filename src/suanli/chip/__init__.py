@@ -4,20 +4,22 @@ from suanli.chip.efficiency import Efficiency, efficiency_of
 from suanli.chip.operators import (
     attention_decode_time,
     attention_prefill_time,
-    experts_touched,
     grouped_matmul_time,
     matmul_time,
     smooth_max,
     stream_time,
 )
+from suanli.chip.routing import busiest_touched, experts_touched, largest_of
 
 __all__ = [
     "Efficiency",
     "attention_decode_time",
     "attention_prefill_time",
+    "busiest_touched",
     "efficiency_of",
     "experts_touched",
     "grouped_matmul_time",
+    "largest_of",
     "matmul_time",
     "smooth_max",
     "stream_time",

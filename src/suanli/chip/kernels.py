@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Literal
 
 import numpy as np
@@ -83,9 +84,10 @@ class Chosen:
 class Kernels:
     """Operator times of a chip with dense `peaks` [FLOP/s] and `bandwidth` [B/s].
 
-    own, others, pooled : lanes by (op, dtype). family : closed form where no lane exists. exact : False leaves the
-    correction surfaces out, for screening many deployments quickly. array : one systolic array or cube face. clock :
-    [Hz], None where it is not known; pooled launches then stay as they are.
+    own, others, pooled : lanes by (op, dtype). rivals : lanes that an engine runs instead of its own where they are
+    faster. family : closed form where no lane exists. exact : False leaves the correction surfaces out, for screening
+    many deployments quickly. array : one systolic array or cube face. clock : [Hz], None where it is not known; pooled
+    launches then stay as they are.
     """
 
     peaks: Mapping[str, float]
@@ -97,6 +99,7 @@ class Kernels:
     exact: bool = True
     array: tuple[int, int] | None = None
     clock: float | None = None
+    rivals: Mapping[tuple[str, str], LaneRecord] = field(default_factory=dict)
     _chosen: dict[tuple[str, str], Chosen] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -149,9 +152,11 @@ class Kernels:
         return max(high / best, best / low)
 
     def _time(self, op: str, dtype: str, work: Work, math: str) -> Array:
-        lane = self.chosen(op, dtype).lane
-        timed = lane.time if self.exact else lane.base
-        return timed(work, peak_of(self.peaks, math), self.bandwidth)
+        lanes = [self.chosen(op, dtype).lane]
+        if (op, dtype) in self.rivals:
+            lanes.append(self.rivals[op, dtype].lane())
+        timed = [lane.time if self.exact else lane.base for lane in lanes]
+        return reduce(np.minimum, (time(work, peak_of(self.peaks, math), self.bandwidth) for time in timed))
 
     def matmul(self, m: Real, n: Real, k: Real, dtype: str = "bf16") -> Array:
         """Time of y[m, n] = x[m, k] W[k, n] [s]; `dtype` is a lane name (:func:`lane_dtype`)."""

@@ -54,19 +54,11 @@ def matmul_time(
     return smooth_max(arithmetic, traffic)
 
 
-def experts_touched(tokens: Real, top_k: float, experts: float) -> Real:
-    """Expected number of distinct experts that `tokens` tokens use, `top_k` of `experts` each, routed evenly [-].
-
-    E (1 - (1 - k/E)^tokens); each token picks k different experts.
-    """
-    return np.asarray(-experts * np.expm1(np.asarray(tokens) * np.log1p(-min(top_k / experts, 1.0 - 1e-12))))
-
-
 def grouped_matmul_time(
     tokens: Real,
     *,
     top_k: float,
-    experts: float,
+    touched: Real,
     share: Real,
     imbalance: Real,
     elements: Real,
@@ -80,13 +72,13 @@ def grouped_matmul_time(
     """Time of the routed experts of one layer on one chip [s].
 
     tokens : tokens that reach the expert group in this step [-].
+    touched : distinct experts of this chip that they use [-].
     share : fraction of the experts that live on this chip (1/EP). elements : weights of one expert on this chip [-].
     imbalance : load of the busiest chip over the mean (>= 1), multiplies arithmetic.
     hidden, inner : widths of the expert's input and inner dimension on this chip, for activation traffic.
     """
     routed = np.asarray(tokens) * top_k * share
     arithmetic = 2.0 * routed * imbalance * elements / rate
-    touched = experts_touched(tokens, top_k, experts) * share
     traffic = (weight_bytes * touched * elements + activation_bytes * routed * 2.0 * (hidden + inner)) / bandwidth
     return smooth_max(arithmetic, traffic)
 

@@ -10,7 +10,7 @@ from suanli.catalog.loader import DATA
 from suanli.catalog.schema import Chip
 from suanli.chip import Efficiency
 from suanli.chip.kernels import Kernels, kernels_of
-from suanli.chip.packs import packs_of
+from suanli.chip.packs import LaneRecord, packs_of
 from suanli.fabric.lane import Collective, CollectiveLane, collectives_of
 from suanli.mapping.engine import Engine
 
@@ -52,12 +52,14 @@ def engine_calibration(chip: Chip, engine: Engine, family: Efficiency) -> Calibr
     if found is None or not choices:
         return found
     own = dict(found.kernels.own)
+    rivals: dict[tuple[str, str], LaneRecord] = {}
     for choice in choices:
         other = calibration_of(chip, choice.measured_under, family)
-        lane = other.kernels.own.get((choice.op, choice.dtype)) if other is not None else None
+        key = choice.op, choice.dtype
+        lane = other.kernels.own.get(key) if other is not None else None
         if lane is not None:
-            own[choice.op, choice.dtype] = lane
-    return replace(found, kernels=replace(found.kernels, own=own))
+            (rivals if choice.where_faster and key in own else own)[key] = lane
+    return replace(found, kernels=replace(found.kernels, own=own, rivals=rivals))
 
 
 def evidence_of(operators: str, *, family: bool, chip: bool) -> str:

@@ -37,12 +37,16 @@ class Fit(Record):
 
 
 class LaneChoice(Record):
-    """Kernels of one kind that an engine runs on some chip families but that were measured under another engine."""
+    """Kernels of one kind that an engine runs on some chip families but that were measured under another engine.
+
+    where_faster : only at sizes where they beat its own measured ones (servers set the backend by load).
+    """
 
     op: str
     dtype: str
     families: tuple[str, ...] = ()  # empty: all
     measured_under: Identifier
+    where_faster: bool = False
     source: str
     because: str
 

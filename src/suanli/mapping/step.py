@@ -8,10 +8,13 @@ collectives (`suanli.fabric`), one launch per kernel, and the host time that is 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-from suanli.chip import attention_decode_time, experts_touched
+from suanli.chip import busiest_touched, experts_touched, largest_of
+from suanli.chip.work import STATE_FLOPS, indexer_work
 from suanli.fabric import all_gather_time, all_reduce_time, expert_exchange_time, transfer_time
 from suanli.mapping.engine import Engine
 from suanli.mapping.hardware import Hardware
@@ -20,13 +23,14 @@ from suanli.mapping.placement import Placements, linear_shard
 from suanli.mapping.precision import BYTES, Precision
 from suanli.mapping.times import (
     ACTIVATION_BYTES,
-    INDEXER_KERNELS,
-    STATE_KERNELS,
+    STATE_CHUNK,
     AttentionShape,
     Calibrated,
     ClosedForm,
     ExpertShape,
+    IndexShape,
     OperatorTimes,
+    StateShape,
     Timing,
     decode_width,
     entry_elements,
@@ -45,10 +49,9 @@ from suanli.workload.ops import (
 
 Array = NDArray[np.float64]
 
-# Multiplications per state element and token in chunked linear attention: decay, outer product and readout (gated delta
-# rule, Yang et al. 2024, arXiv 2412.06464, section 3); the state moves once per chunk of 64 tokens.
-STATE_FLOPS = 6.0
-STATE_CHUNK = 64.0
+# Spread of the experts' popularity over its mean. Recorded loads of DeepSeek-V3 are uneven (DeepEP pull request
+# 393); with 0.8 to 1.2 measured decode steps of 4 to 64 users are met best, with 0 they come out a tenth too slow.
+ROUTING_SPREAD = 1.0
 EPSILON = 1e-6  # of a request
 # Up to a server of eight, engines gather all tokens instead of sending them to their experts: vLLM's default all2all
 # backend is allgather_reducescatter (docs.vllm.ai, expert parallel deployment); the others are taken to do alike.
@@ -145,21 +148,24 @@ class StepModel:
     def imbalance(self, tokens: Array, operator: Experts) -> Array:
         """Load of the busiest expert group over the mean [-].
 
-        Chance: largest of ep Poisson counts, 1 + sqrt(2 ln(ep) / mean). Skew: some experts are more popular; the
-        engine's figure for many groups, nothing for one.
+        Chance: largest of ep Poisson counts. Skew: some experts are more popular; the engine's figure for many groups,
+        nothing for one.
         """
         ep = self.placements.ep
         mean = np.maximum(tokens * operator.top_k / ep, 1e-9)
-        chance = np.sqrt(2.0 * np.log(np.maximum(ep, 1.0)) / mean)
+        chance = largest_of(ep) / np.sqrt(mean)
         return np.asarray(np.minimum(1.0 + chance + self._skew * (1.0 - 1.0 / ep), ep))
 
     def _experts(self, cost: StepCost, operator: Experts, layers: Array, stage_tokens: Array) -> None:
         place, fmt = self.placements, self.precision.roles["expert"]
         share = np.ceil(operator.count / place.ep) / operator.count
+        tokens = np.maximum(stage_tokens, 1.0)
+        distinct = experts_touched(tokens, operator.top_k, operator.count, spread=ROUTING_SPREAD)
+        touched = busiest_touched(distinct, operator.count, place.ep)
         shape = ExpertShape(
             tokens=stage_tokens,
             top_k=float(operator.top_k),
-            count=float(operator.count),
+            touched=touched,
             share=share,
             imbalance=self.imbalance(stage_tokens, operator),
             hidden=float(operator.hidden),
@@ -169,15 +175,28 @@ class StepModel:
             gathered=(place.dp == 1.0).astype(float),
         )
         flops = 2.0 * stage_tokens * operator.top_k / place.ep * shape.elements
-        touched = experts_touched(stage_tokens, shape.top_k, shape.count) * share
         size = fmt.weight_bytes * touched * shape.elements
         cost.work(flops * layers, fmt.rate, size * layers)
         self._book(cost, "experts", operator.name, self.times.experts(shape, fmt), layers)
 
     def _attention(self, cost: StepCost, operator: Attention, layers: Array, load: StepLoad) -> None:
-        tp = self.placements.tp
         entries, pairs = _visible(operator, load)
-        shape = AttentionShape(
+        shape = self._attention_shape(operator)
+        flops = 2.0 * shape.query_heads * (decode_width(shape) * entries + (shape.qk_dim + shape.v_dim) * pairs)
+        moved = (entries + load.tokens / operator.compression) * entry_elements(shape) * self.precision.kv_bytes
+        cost.work(flops * layers, self._vector_format, moved * layers)
+        if operator.sparse_top_k:
+            self._sparse_attention(cost, operator, layers, load)
+            return
+        prefilling, decoding = load.prefill_tokens > 0.0, load.decode_requests > 0.0
+        prefill = self.times.prefill(shape, load.prefill_requests, load.prefill_tokens, pairs)
+        self._book(cost, "attention", f"{operator.name} prefill", prefill, layers * prefilling)
+        decode = self.times.decode(shape, load.decode_requests, entries)
+        self._book(cost, "attention", f"{operator.name} decode", decode, layers * decoding)
+
+    def _attention_shape(self, operator: Attention) -> AttentionShape:
+        tp = self.placements.tp
+        return AttentionShape(
             query_heads=operator.query_heads / tp,
             kv_heads=np.ceil(operator.kv_heads / tp),
             qk_dim=float(operator.qk_dim),
@@ -186,42 +205,32 @@ class StepModel:
             latent=float(operator.latent),
             rope=float(operator.rope),
         )
-        flops = 2.0 * shape.query_heads * (decode_width(shape) * entries + (shape.qk_dim + shape.v_dim) * pairs)
-        moved = (entries + load.tokens / operator.compression) * entry_elements(shape) * self.precision.kv_bytes
-        cost.work(flops * layers, self._vector_format, moved * layers)
-        prefilling, decoding = load.prefill_tokens > 0.0, load.decode_requests > 0.0
-        prefill = self.times.prefill(shape, load.prefill_requests, load.prefill_tokens, pairs)
-        self._book(cost, "attention", f"{operator.name} prefill", prefill, layers * prefilling)
-        decode = self.times.decode(shape, load.decode_requests, entries)
-        self._book(cost, "attention", f"{operator.name} decode", decode, layers * decoding)
-        if operator.sparse_top_k:
-            self._indexer(cost, operator, layers, load)
 
-    def _indexer(self, cost: StepCost, operator: Attention, layers: Array, load: StepLoad) -> None:
-        """Lightning indexer of DeepSeek sparse attention: scores every cached entry with small fp8 heads."""
-        rate = self.precision.roles["attention"].rate
-        entries = load.decode_kv_tokens / operator.compression
-        pairs = load.prefill_pairs / operator.compression + entries
-        flops = 2.0 * operator.indexer_heads * operator.indexer_dim * pairs
-        size = entries * operator.indexer_dim * BYTES["fp8"]
-        self._roofline(cost, f"{operator.name} indexer", (flops, rate), size, INDEXER_KERNELS, layers)
+    def _sparse_attention(self, cost: StepCost, operator: Attention, layers: Array, load: StepLoad) -> None:
+        """Latent attention to selected keys; layers with an indexer of their own score all keys first."""
+        shape = replace(self._attention_shape(operator), kept=float(operator.sparse_top_k))
+        index = IndexShape(float(operator.indexer_heads), float(operator.indexer_dim), shape.kept)
+        for phase, (sequences, queries, context) in _phases(operator, load).items():
+            there = layers * (sequences > EPSILON)
+            timing = self.times.sparse(shape, sequences, queries, context)
+            self._book(cost, "attention", f"{operator.name} {phase}", timing, there)
+            if operator.indexer_heads:
+                work = indexer_work(sequences, queries, context, heads=index.heads, width=index.dim)
+                cost.work(work.flops * there, self.precision.roles["attention"].rate, work.bytes * there)
+                timing = self.times.indexer(index, sequences, queries, context)
+                self._book(cost, "attention", f"{operator.name} indexer {phase}", timing, there)
 
     def _linear_attention(self, cost: StepCost, operator: LinearAttention, layers: Array, load: StepLoad) -> None:
-        state = operator.state_elements / self.placements.tp
+        heads = operator.heads / self.placements.tp
+        shape = StateShape(heads, float(operator.key_dim), float(operator.value_dim), float(operator.state_bytes))
+        elements = heads * shape.key_dim * shape.value_dim
         passes = load.decode_requests + load.prefill_tokens / STATE_CHUNK
-        size = 2.0 * passes * state * operator.state_bytes
-        flops = STATE_FLOPS * load.tokens * state
-        self._roofline(cost, operator.name, (flops, self._vector_format), size, STATE_KERNELS, layers)
-
-    def _roofline(
-        self, cost: StepCost, name: str, work: tuple[Array, str], size: Array, kernels: float, layers: Array
-    ) -> None:
-        """Attention-like operator that has no measured lane: closed form at the family's efficiencies."""
-        hw, (flops, rate) = self.hardware, work
-        peak, stream = hw.peaks[rate] * hw.attention, hw.bandwidth * hw.kv_memory
-        seconds = np.asarray(attention_decode_time(size, flops, rate=peak, bandwidth=stream))
-        cost.work(flops * layers, rate, size * layers)
-        self._book(cost, "attention", name, Timing(seconds, kernels * hw.kernel_s), layers)
+        size = 2.0 * passes * elements * shape.state_bytes
+        cost.work(STATE_FLOPS * load.tokens * elements * layers, self._vector_format, size * layers)
+        prefill = self.times.state_prefill(shape, load.prefill_requests, load.prefill_tokens)
+        self._book(cost, "attention", f"{operator.name} prefill", prefill, layers * (load.prefill_tokens > 0.0))
+        decode = self.times.state_decode(shape, load.decode_requests)
+        self._book(cost, "attention", f"{operator.name} decode", decode, layers * (load.decode_requests > 0.0))
 
     def _layer_collectives(
         self, cost: StepCost, group: LayerGroup, layers: Array, load: StepLoad, stage_tokens: Array
@@ -284,3 +293,20 @@ def _visible(operator: Attention, load: StepLoad) -> tuple[Array, Array]:
     if not limit:
         return entries, pairs
     return np.minimum(entries, load.decode_requests * limit), np.minimum(pairs, load.prefill_tokens * limit)
+
+
+def _phases(operator: Attention, load: StepLoad) -> dict[str, tuple[Array, Array, Array]]:
+    """Sequences, new tokens of each and cached entries before them, of the prompts and of the decoding requests.
+
+    A phase that does not occur has EPSILON sequences.
+    """
+    prompts = np.where(load.prefill_tokens > 0.0, np.maximum(load.prefill_requests, 1.0), EPSILON)
+    requests = np.maximum(load.decode_requests, EPSILON)
+    queries = np.maximum(load.prefill_tokens, 1.0) / np.maximum(prompts, 1.0)
+    seen = load.prefill_pairs / operator.compression / np.maximum(load.prefill_tokens, 1.0)
+    entries = load.decode_kv_tokens / operator.compression / requests
+    one = np.ones_like(requests)
+    return {
+        "prefill": (prompts, queries, np.maximum(seen - queries / 2.0, 0.0)),
+        "decode": (requests, one, np.maximum(entries - 1.0, 0.0)),
+    }

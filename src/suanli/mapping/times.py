@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from suanli.chip import (
     attention_decode_time,
     attention_prefill_time,
-    experts_touched,
     grouped_matmul_time,
     matmul_time,
     stream_time,
 )
 from suanli.chip.kernels import Kernels, lane_dtype
+from suanli.chip.work import STATE_FLOPS, indexer_work, visible_pairs
 from suanli.mapping.hardware import Hardware
 from suanli.mapping.precision import BYTES, Format
 
@@ -30,6 +30,8 @@ Array = NDArray[np.float64]
 # write and attention for softmax attention; convolution, gate and recurrence for linear attention; quantise, score and
 # select for the sparse indexer.
 EXPERT_KERNELS, ATTENTION_KERNELS, STATE_KERNELS, INDEXER_KERNELS = 6.0, 2.0, 3.0, 3.0
+STATE_CHUNK = 64.0  # tokens between two passes over the state in chunked linear attention (Yang et al. 2024)
+SPARSE_HEADS = 64.0  # fewer query heads are filled up (FlashMLA sparse kernels, as SGLang calls them)
 ACTIVATION_BYTES = BYTES["bf16"]  # residual stream and collectives run in 16 bit in the engines modelled
 
 
@@ -45,14 +47,15 @@ class Timing:
 class ExpertShape:
     """Routed experts of one layer on one chip.
 
-    tokens : tokens of the expert group. top_k, count : experts per token and in all. share : experts on this chip over
-    all. imbalance : load of the busiest chip over the mean. hidden, inner : widths on this chip. elements : weights of
-    one expert on this chip. gathered : 1 where every chip sees all tokens of the group, 0 where they are dispatched.
+    tokens : tokens of the expert group. top_k : experts per token. touched : distinct experts that they use on the
+    busiest chip. share : experts on this chip over all. imbalance : load of the busiest chip over the mean. hidden,
+    inner : widths on this chip. elements : weights of one expert on this chip. gathered : 1 where every chip sees all
+    tokens of the group, 0 where they are dispatched.
     """
 
     tokens: Array
     top_k: float
-    count: float
+    touched: Array
     share: Array
     imbalance: Array
     hidden: float
@@ -64,7 +67,10 @@ class ExpertShape:
 
 @dataclass(frozen=True)
 class AttentionShape:
-    """Attention of one lane: heads on this chip, widths, window (infinite without), latent form of MLA (0: none)."""
+    """Attention of one lane: heads on this chip, widths, window (infinite without), latent form of MLA (0: none).
+
+    kept : keys that a query selects, infinite without a selection.
+    """
 
     query_heads: Array
     kv_heads: Array
@@ -73,6 +79,26 @@ class AttentionShape:
     window: float
     latent: float
     rope: float
+    kept: float = np.inf
+
+
+@dataclass(frozen=True)
+class IndexShape:
+    """Indexer of sparse attention: heads and width of its 8-bit keys, keys kept per query."""
+
+    heads: float
+    dim: float
+    kept: float
+
+
+@dataclass(frozen=True)
+class StateShape:
+    """Linear attention of one lane: heads on this chip, widths of keys and values, bytes of a state element."""
+
+    heads: Array
+    key_dim: float
+    value_dim: float
+    state_bytes: float
 
 
 class OperatorTimes(Protocol):
@@ -94,6 +120,22 @@ class OperatorTimes(Protocol):
         """One new token of each request over `kv_tokens` cached entries in all."""
         ...
 
+    def sparse(self, shape: AttentionShape, sequences: Array, queries: Array, context: Array) -> Timing:
+        """Latent attention of `queries` new tokens of each sequence to the keys they select of all before them."""
+        ...
+
+    def indexer(self, shape: IndexShape, sequences: Array, queries: Array, context: Array) -> Timing:
+        """Scores of every key before `queries` new tokens of each sequence, and the selection of the best."""
+        ...
+
+    def state_decode(self, shape: StateShape, requests: Array) -> Timing:
+        """Linear attention for one new token of each request."""
+        ...
+
+    def state_prefill(self, shape: StateShape, prompts: Array, tokens: Array) -> Timing:
+        """Linear attention for `tokens` new tokens of `prompts` prompts."""
+        ...
+
     def stream(self, size: Array, kernels: float) -> Timing:
         """`kernels` memory-bound kernels that move `size` bytes together."""
         ...
@@ -105,6 +147,7 @@ class ClosedForm:
     def __init__(self, hardware: Hardware, kv_bytes: float, vector_format: str) -> None:
         self._hardware = hardware
         self._kv_bytes = kv_bytes
+        self._vector = vector_format
         self._attention_rate = hardware.peaks[vector_format] * hardware.attention
         self._stream_rate = hardware.bandwidth * hardware.memory
         self._kv_rate = hardware.bandwidth * hardware.kv_memory
@@ -129,7 +172,7 @@ class ClosedForm:
         seconds = grouped_matmul_time(
             shape.tokens,
             top_k=shape.top_k,
-            experts=shape.count,
+            touched=shape.touched,
             share=shape.share,
             imbalance=shape.imbalance,
             elements=shape.elements,
@@ -157,6 +200,37 @@ class ClosedForm:
         read = kv_tokens * entry_elements(shape) * self._kv_bytes
         seconds = attention_decode_time(read, flops, rate=self._attention_rate, bandwidth=self._kv_rate)
         return Timing(np.asarray(seconds), self._hardware.kernel_s)
+
+    def sparse(self, shape: AttentionShape, sequences: Array, queries: Array, context: Array) -> Timing:
+        """See OperatorTimes."""
+        rows = sequences * queries
+        keys = np.minimum(visible_pairs(queries, context) / np.maximum(queries, 1.0), shape.kept)
+        flops = 2.0 * shape.query_heads * decode_width(shape) * rows * keys
+        read = rows * keys * entry_elements(shape) * self._kv_bytes
+        return self._roofline(flops, self._attention_rate, read, 1.0)
+
+    def indexer(self, shape: IndexShape, sequences: Array, queries: Array, context: Array) -> Timing:
+        """See OperatorTimes."""
+        work = indexer_work(sequences, queries, context, heads=shape.heads, width=shape.dim)
+        rate = self._hardware.peaks["fp8" if "fp8" in self._hardware.peaks else self._vector] * self._hardware.attention
+        return self._roofline(work.flops, rate, work.bytes, INDEXER_KERNELS)
+
+    def state_decode(self, shape: StateShape, requests: Array) -> Timing:
+        """See OperatorTimes."""
+        return self._state(shape, requests, requests)
+
+    def state_prefill(self, shape: StateShape, prompts: Array, tokens: Array) -> Timing:
+        """See OperatorTimes."""
+        return self._state(shape, np.maximum(prompts, tokens / STATE_CHUNK), tokens)
+
+    def _state(self, shape: StateShape, passes: Array, tokens: Array) -> Timing:
+        elements = shape.heads * shape.key_dim * shape.value_dim
+        size = 2.0 * passes * elements * shape.state_bytes
+        return self._roofline(STATE_FLOPS * tokens * elements, self._attention_rate, size, STATE_KERNELS)
+
+    def _roofline(self, flops: Array, rate: float, size: Array, kernels: float) -> Timing:
+        seconds = attention_decode_time(size, flops, rate=rate, bandwidth=self._kv_rate)
+        return Timing(np.asarray(seconds), kernels * self._hardware.kernel_s)
 
     def stream(self, size: Array, kernels: float) -> Timing:
         """See OperatorTimes."""
@@ -190,11 +264,10 @@ class Calibrated:
         tokens = np.maximum(shape.tokens, 1.0)
         copies = tokens * shape.top_k
         routed = np.minimum(copies * shape.share * shape.imbalance, copies)
-        touched = experts_touched(tokens, shape.top_k, shape.count) * shape.share
         visible = np.where(shape.gathered > 0.0, np.maximum(copies, routed), routed)
         seconds = self._kernels.experts(
             routed,
-            touched,
+            shape.touched,
             hidden=shape.hidden,
             inner=shape.inner,
             dtype=lane,
@@ -245,6 +318,50 @@ class Calibrated:
             kv_dtype=self._kv,
         )
         return self._split("decode", self._kv, seconds)
+
+    def sparse(self, shape: AttentionShape, sequences: Array, queries: Array, context: Array) -> Timing:
+        """See OperatorTimes."""
+        seconds = self._kernels.sparse_attention(
+            sequences,
+            queries,
+            context,
+            query_heads=np.maximum(shape.query_heads, SPARSE_HEADS),
+            top_k=shape.kept,
+            latent=shape.latent,
+            rope=shape.rope,
+        )
+        return self._split("sparse", "bf16", seconds)
+
+    def indexer(self, shape: IndexShape, sequences: Array, queries: Array, context: Array) -> Timing:
+        """See OperatorTimes."""
+        seconds = self._kernels.indexer(
+            sequences, queries, context, heads=shape.heads, width=shape.dim, top_k=shape.kept
+        )
+        return self._split("indexer", "fp8", seconds)
+
+    def state_decode(self, shape: StateShape, requests: Array) -> Timing:
+        """See OperatorTimes."""
+        seconds = self._kernels.state_decode(
+            np.maximum(requests, 1.0),
+            heads=shape.heads,
+            key_dim=shape.key_dim,
+            value_dim=shape.value_dim,
+            state_bytes=shape.state_bytes,
+        )
+        return self._split("state_decode", "bf16", seconds)
+
+    def state_prefill(self, shape: StateShape, prompts: Array, tokens: Array) -> Timing:
+        """See OperatorTimes."""
+        count = np.maximum(prompts, 1.0)
+        seconds = self._kernels.state_prefill(
+            count,
+            np.maximum(tokens, 1.0) / count,
+            heads=shape.heads,
+            key_dim=shape.key_dim,
+            value_dim=shape.value_dim,
+            state_bytes=shape.state_bytes,
+        )
+        return self._split("state_prefill", "bf16", seconds)
 
     def stream(self, size: Array, kernels: float) -> Timing:
         """See OperatorTimes."""
