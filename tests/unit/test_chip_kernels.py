@@ -9,7 +9,7 @@ from suanli.catalog.loader import DATA, load
 from suanli.chip.efficiency import calibration_folder, efficiency_of
 from suanli.chip.kernels import kernels_of, lane_dtype
 from suanli.chip.packs import load_pack, measured_name, packs_of
-from suanli.mapping.calibration import calibration_of, evidence_class
+from suanli.mapping.calibration import calibration_of, engine_calibration, evidence_class
 from suanli.search.records import load_profiles
 
 FOLDER = calibration_folder(DATA)
@@ -55,6 +55,25 @@ def test_lane_of_a_pair_of_formats(weight, activation, lane):
 
 def test_block_scales_have_their_own_lane():
     assert lane_dtype("fp8", "fp8", block_scales=True) == "fp8_block"
+
+
+def test_an_engine_with_two_kernels_of_a_kind_runs_the_faster_one():
+    """TensorRT-LLM on Blackwell: its own experts in 8 bit with block scales, and those measured under SGLang."""
+    catalog, profiles = load(), load_profiles()
+    chip = catalog.chip("nvidia-b200-sxm")
+    family = efficiency_of(chip, dict(profiles.efficiencies))
+    both = engine_calibration(chip, profiles.engines["trtllm"], family)
+    alone = {engine: calibration_of(chip, engine, family) for engine in ("trtllm", "sglang")}
+
+    def time(found, tokens):
+        lanes = replace(found.kernels, peaks={"bf16": 2.25e15, "fp8": 4.5e15}, bandwidth=7.7e12)
+        touched = min(8.0 * tokens, 256.0)
+        return float(lanes.experts(8.0 * tokens, touched, hidden=7168.0, inner=2048.0, dtype="fp8_block"))
+
+    for tokens in (4.0, 64.0, 8192.0):
+        assert time(both, tokens) == min(time(one, tokens) for one in alone.values())
+    first = [min(alone, key=lambda engine: time(alone[engine], tokens)) for tokens in (64.0, 8192.0)]
+    assert first == ["sglang", "trtllm"]
 
 
 def test_a_sibling_runs_on_the_lanes_of_the_same_die():

@@ -35,7 +35,12 @@ def test_matmul_counts():
     work = matmul_work(3.0, 5.0, 7.0, weight_bytes=1.0, activation_bytes=2.0)
     assert float(work.flops) == 2 * 3 * 5 * 7
     assert float(work.bytes) == 5 * 7 + 2 * 3 * 7 + 2 * 3 * 5
-    assert float(work.steps) == 2 * 64 * 64 * 7
+    assert float(work.steps) == 2 * 16 * 64 * 7
+
+
+@pytest.mark.parametrize(("rows", "computed"), [(1, 16), (16, 16), (17, 32), (63, 64), (64, 64), (65, 128)])
+def test_few_rows_are_filled_up_to_the_narrow_side_of_a_tile(rows, computed):
+    assert float(matmul(float(rows), 4096.0, 4096.0, Unit()).steps) == 2 * computed * 4096 * 4096
 
 
 @pytest.mark.parametrize(("array", "utilisation"), [(128, 0.78125), (256, 0.5859375)])

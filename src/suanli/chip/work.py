@@ -37,6 +37,9 @@ def padded(size: Real, tile: float) -> Array:
     return np.asarray(np.ceil(np.asarray(size) / tile) * tile)
 
 
+NARROW = 16.0  # narrow side of a GPU's output tile
+
+
 @dataclass(frozen=True)
 class Unit:
     """How a chip cuts products: output tiles of a GPU, an array of a systolic machine, blocks of a cube core."""
@@ -47,15 +50,18 @@ class Unit:
     def steps(self, m: Array, n: Array, k: Array) -> Array:
         """Arithmetic [FLOP] that the unit is busy with for y[m, n] = x[m, k] W[k, n].
 
-        GPU: whole output tiles. Systolic: k and n padded to the array; a block of weights takes as many cycles to load
-        as the array is high, so fewer rows than that cost the same (weights double-buffered; scaling book, "tpus").
-        Cube: all three padded to blocks.
+        GPU: whole output tiles; products of few rows are computed transposed, where the narrow side of a tile is 8 or
+        16 (mma.m16n8, wgmma.m64n8 of the PTX ISA). Systolic: k and n padded to the array; a block of weights takes as
+        many cycles to load as the array is high, so fewer rows than that cost the same (weights double-buffered;
+        scaling book, "tpus"). Cube: all three padded to blocks.
         """
         high, wide = self.tile
         if self.architecture == "systolic":
             return np.asarray(2.0 * np.maximum(m, high) * padded(n, wide) * padded(k, high))
-        depth = padded(k, high) if self.architecture == "cube" else k
-        return np.asarray(2.0 * padded(m, high) * padded(n, wide) * depth)
+        if self.architecture == "cube":
+            return np.asarray(2.0 * padded(m, high) * padded(n, wide) * padded(k, high))
+        rows = np.where(m < high, padded(m, min(NARROW, high)), padded(m, high))
+        return np.asarray(2.0 * rows * padded(n, wide) * k)
 
 
 GPU = Unit()

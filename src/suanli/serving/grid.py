@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from suanli.chip import largest_of
 from suanli.mapping.engine import Engine
 from suanli.mapping.ledger import PARTS, StepLoad
 from suanli.mapping.step import StepModel
@@ -85,7 +86,7 @@ def _busiest(model: StepModel, traffic: Traffic, load: StepLoad, batch: Array, b
     busiest = np.minimum(load.prefill_tokens, np.minimum(prompt, budget / lanes))
     tokens = np.maximum(load.prefill_tokens / lanes, busiest)
     requests = np.maximum(batch / lanes, np.minimum(batch, 1.0))
-    longest = 1.0 + traffic.kv_cv[:, None] * np.sqrt(2.0 * np.log(place.dp) / np.maximum(requests, 1.0))
+    longest = 1.0 + traffic.kv_cv[:, None] * largest_of(place.dp) / np.sqrt(np.maximum(requests, 1.0))
     return StepLoad(
         tokens, tokens * pairs, tokens / np.maximum(prompt, 1.0), requests * query, requests * kv * longest, query
     )

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from suanli.chip import largest_of
 from suanli.mapping.ledger import StepLoad, limited_energy
 from suanli.mapping.memory import MemoryFit
 from suanli.mapping.step import StepModel
@@ -184,9 +185,9 @@ def aggregated(model: StepModel, fit: MemoryFit, demand: Demand, batch: Array, t
 
 
 def _uneven(lane: StepLoad, demand: Demand, ranks: Array) -> StepLoad:
-    """The lane whose requests are longest: largest of `ranks` sums of B lengths, 1 + cv sqrt(2 ln(ranks) / B)."""
+    """The lane whose requests are longest: 1 + cv z / sqrt(B) with z the largest of `ranks` normal variables."""
     requests = np.maximum(lane.decode_requests, 1.0)
-    longest = 1.0 + demand.kv_cv * np.sqrt(2.0 * np.log(np.maximum(ranks, 1.0)) / requests)
+    longest = 1.0 + demand.kv_cv * largest_of(np.maximum(ranks, 1.0)) / np.sqrt(requests)
     return replace(lane, decode_kv_tokens=lane.decode_kv_tokens * longest)
 
 
