@@ -54,6 +54,11 @@ def test_bad_study_gives_the_expected_lines(run, folder, case):
         ),
         (["study.yaml", "--overlay", "none.yaml"], "none.yaml: cannot be read"),
         (["study.yaml", "--economics", "free"], "error: --economics: unknown profile 'free'; accepted: "),
+        (["study.yaml", "--region", "mars"], "error: --region: unknown region 'mars'; accepted: "),
+        (
+            ["--model", "qwen3-8b", "--input", "50000", "--output", "9", "--rate", "5/s"],
+            "error: workload: 50,009 tokens in and out on average, qwen3-8b takes 40,960 (max_position_embeddings)",
+        ),
         (["--model", "no/config.json", "--input", "9", "--output", "9", "--rate", "5/s"], "cannot be read"),
     ],
 )

@@ -89,6 +89,13 @@ def test_json_repeats_and_a_plan_file_is_accepted(run: Callable[..., tuple[int, 
     assert first["ttft_p99_ms"] == pytest.approx(second["ttft_p99_ms"], rel=1e-2)  # the file has rounded figures
 
 
+def test_a_trace_that_begins_after_the_run_is_refused(run: Callable[..., tuple[int, str, str]], folder: Path) -> None:
+    begin = ("--trace", "t.json", "--trace-from", "1e9", "--records", "r.parquet")
+    code, out, err = run("simulate", "study.yaml", "--requests", "300", *begin)
+    assert (code, out, err) == (2, "", "error: --trace-from: 1e+09 s given, no step begins after that\n")
+    assert not list(folder.glob("*.json")) + list(folder.glob("*.parquet"))
+
+
 def test_a_trace_is_replayed_whole(run: Callable[..., tuple[int, str, str]], folder: Path) -> None:
     rows = [json.dumps({"timestamp": 100 * i, "input_length": 600, "output_length": 9}) for i in range(40)]
     (folder / "trace.jsonl").write_text("\n".join(rows))

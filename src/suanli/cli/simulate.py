@@ -63,6 +63,8 @@ def simulate_command(
         question = study_of(study, Given(given))
         pools = _pools(question, deployment)
         found = replay(question, pools, count=requests, seed=seed, recording=recording)
+        if trace and not found.result.outcome.steps.size:
+            fail(f"--trace-from: {trace_from:g} s given, no step begins after that")
         if records:
             write_records(found.result, records)
         if trace:

@@ -22,6 +22,7 @@ from suanli.search.demand import demand_of, traced
 from suanli.search.evaluate import Evaluated, closed_rate, evaluate, offered_rate, order_of, screen
 from suanli.search.excuses import any_fits, limit_excuse, power_excuse, slo_excuse
 from suanli.search.front import front_of
+from suanli.search.limits import too_long, unknown_region
 from suanli.search.market import Market, market_of
 from suanli.search.megawatt import PowerPrice
 from suanli.search.model import StudyModel, read_model
@@ -198,8 +199,11 @@ def _context(study: Study, catalog: Catalog | None) -> Context:
             facts.match_systems(study.systems)
         except CatalogError as error:
             problems += [f"systems: {line}" for line in error.problems]
+    problems += unknown_region(study, facts)
     if problems:
         raise StudyError(problems)
+    if long := too_long(demand, model.graph):
+        raise StudyError(long)
     context = Context(study, facts, load_profiles(), model, demand, market)
     try:
         check(context.question)
