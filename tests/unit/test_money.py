@@ -206,7 +206,7 @@ def test_a_study_adds_scenarios(catalog):
         ({"revenue": "1 USD/kWh"}, "USD/Mtoken"),
         ({"revenue": {"output": "1 USD/Mtoken"}}, "revenue.uncached_input: missing"),
         ({"revenue": {"reasoning": "1 USD/Mtoken"}}, "revenue.reasoning: unknown"),
-        ({"model": "llama-2-7b", "revenue": "api"}, "no API price"),
+        ({"model": "qwen3-14b", "revenue": "api"}, "no API price"),
         ({"edition": "2019-01"}, "no profile like"),
         ({"grid": "us-virginai"}, "did you mean us-virginia"),
         ({"grid": "cn-west-domestic-chips"}, "tariff only for halls"),

@@ -110,7 +110,10 @@ def plan(
         progress("pairs", len(systems), len(systems))
     pairs, beyond = _pairs(context, tables, costs)
     found, over_limit = found + pairs, over_limit + beyond
-    order = _verified(context, ranked(without_twins(found), study.objective), tables, replays)
+    first = ranked(without_twins(found), study.objective)
+    order = _verified(context, first, others, tables, replays)
+    shown = {one.layout for one in order}
+    others = [one for one in (*others, *first) if one.layout not in shown]
     money, power = _money(context, order, over_limit, costs)
     order = repriced(order, money, study.objective) if money else order
     used = {name for one in (*order, *others) for name in one.sources} | set(context.market.profile.sources())
@@ -133,9 +136,16 @@ def plan(
 
 
 def _verified(
-    context: Context, order: Sequence[Deployment], tables: Sequence[Evaluated], replays: int
+    context: Context,
+    order: Sequence[Deployment],
+    others: Sequence[Deployment],
+    tables: Sequence[Evaluated],
+    replays: int,
 ) -> tuple[Deployment, ...]:
-    """The plan with its best rows replayed. Raises StudyError for settings of the engines that cannot be."""
+    """The plan with its best rows replayed, and `others` of the same systems where they hold at less.
+
+    Raises StudyError for settings of the engines that cannot be.
+    """
     if not replays or not order:
         return tuple(order)
     best = order[0]
@@ -156,7 +166,10 @@ def _verified(
         return one if limit_excuse(one, context.study.limits, context.market.pue) is None else None
 
     try:
-        return verified(order, bench, replays, context.study.objective, rebuild)
+        spares: dict[tuple[str, ...], list[Deployment]] = {}
+        for one in others:
+            spares.setdefault(one.systems, []).append(one)
+        return verified(order, spares, bench, replays, context.study.objective, rebuild)
     except ConfigError as error:
         raise StudyError([f"serving: {line}" for line in str(error).split("; ")]) from None
 

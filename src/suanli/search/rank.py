@@ -40,13 +40,13 @@ def probability_below(first: Estimate, second: Estimate) -> float:
 
 
 def ranked(deployments: Sequence[Deployment], objective: str) -> tuple[Deployment, ...]:
-    """Best first, with rank, probability of beating the best, and ties marked."""
-    order = sorted(deployments, key=lambda one: (sort_key(one, objective), one.value("chips"), one.name))
+    """Best first, with rank, probability of beating the best, and ties marked; what fails its replay comes last."""
+    order = sorted(deployments, key=lambda one: (one.fails, sort_key(one, objective), one.value("chips"), one.name))
     metric, more = OBJECTIVES[objective]
     found = []
     for rank, one in enumerate(order, start=1):
         chance = 0.0
-        if metric in one.metrics and metric in order[0].metrics:
+        if metric in one.metrics and metric in order[0].metrics and one.fails == order[0].fails:
             below = probability_below(one.metrics[metric], order[0].metrics[metric])
             chance = 1.0 - below if more else below
         found.append(replace(one, rank=rank, p_beats_best=chance, tie_with_best=rank > 1 and chance > 1.0 - TIE))

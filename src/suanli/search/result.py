@@ -93,6 +93,16 @@ class Deployment:
         return "aggregated" if len(self.pools) == 1 else "disaggregated"
 
     @property
+    def fails(self) -> bool:
+        """Whether it misses the SLO when replayed, at any size that was tried."""
+        return self.replay is not None and not self.replay.keeps_slo
+
+    @property
+    def layout(self) -> tuple[object, ...]:
+        """What tells it from other deployments of its systems: role, system and parallelism of every pool."""
+        return tuple((pool.role, pool.system, pool.label) for pool in self.pools)
+
+    @property
     def utilisation(self) -> float:
         """Offered rate over the highest one within the SLO [-]: by the replay where there is one."""
         if self.replay is not None and self.replay.utilisation is not None:

@@ -2,13 +2,14 @@
 
 The closed form screens tens of thousands of deployments. What it ranks first is served request by request. A deployment
 that misses a limit there gets further instances until it keeps it, is priced again, and takes the place that its new
-price gives it; the next candidate is replayed in turn, until all of the first rows were. One that no size within
-MOST_GROWTH saves keeps the size of the closed form and is marked.
+price gives it; the next candidate is replayed in turn, until all of the first rows were. Where another deployment of
+the same system promises to cost less than that, it is replayed too. A system of which none holds at any size within
+MOST_GROWTH keeps the size of the closed form, is marked and goes to the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from suanli.search.assemble import Choice
 from suanli.search.instance import Instance
-from suanli.search.rank import ranked
+from suanli.search.rank import ranked, sort_key
 from suanli.search.replay import Bench
 from suanli.search.replayed import Missed, Replayed
 from suanli.search.result import Deployment
@@ -59,20 +60,42 @@ class Trial:
 
 
 def verified(
-    order: Sequence[Deployment], bench: Bench, count: int, objective: str, rebuild: Rebuild
+    order: Sequence[Deployment],
+    spares: Mapping[tuple[str, ...], Sequence[Deployment]],
+    bench: Bench,
+    count: int,
+    objective: str,
+    rebuild: Rebuild,
 ) -> tuple[Deployment, ...]:
     """The plan with its first `count` rows replayed, ranked by what they cost at the size that they need.
 
-    rebuild : assembles choices again, at the size and power that they carry; None where a limit of the study breaks.
+    spares : further deployments of the systems of a row, best first. rebuild : assembles choices again, at the size
+    and power that they carry; None where a limit of the study breaks.
     """
     found = tuple(order)
     for _ in range(2 * count):
         row = next((row for row, one in enumerate(found[:count]) if one.replay is None and not one.unreplayed), None)
         if row is None:
             break
-        checked = _checked_or_left(found[row], bench, rebuild)
+        one = found[row]
+        checked = _settled((one, *spares.get(one.systems, ())), bench, rebuild, objective)
         found = ranked([*found[:row], checked, *found[row + 1 :]], objective)
     return found
+
+
+def _settled(options: Sequence[Deployment], bench: Bench, rebuild: Rebuild, objective: str) -> Deployment:
+    """The best of the deployments of a system that keeps the SLO when replayed; the first of them where none does.
+
+    A replay never asks for less than the closed form, so an option is not tried where one that holds beats its promise.
+    """
+    tried: list[Deployment] = []
+    for option in options:
+        held = [sort_key(one, objective) for one in tried if not one.fails]
+        if held and min(held) <= sort_key(option, objective):
+            continue
+        tried.append(_checked_or_left(option, bench, rebuild))
+    held_up = [one for one in tried if not one.fails]
+    return min(held_up, key=lambda one: sort_key(one, objective)) if held_up else tried[0]
 
 
 def _checked_or_left(one: Deployment, bench: Bench, rebuild: Rebuild) -> Deployment:
