@@ -7,7 +7,6 @@ moves as far as rows demand.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -68,12 +67,8 @@ REACH = 3.0  # widths of the prior that a figure may move
 HUBER = 2.0  # residuals beyond so many spreads count linearly
 LEAST_ROWS = 6  # below that a level is not fitted
 SWEEP_ROWS = 4.0  # rows of a sweep that count in full; further ones are near repetitions
-# Weight of runs whose speed is known to come from something else than engine and chip. Field runs have other hosts and
-# lengths; on the H100 hosts of the same laboratory dense models are 1.2 to 1.9 times as fast as on its A100, other
-# sources say 2.5 to 3. vLLM 0.6.3 ran one checkpoint format on MI300X without kernels for it, four times slower.
-FIELD_RUNS, FIELD_WEIGHT = ("gpustack-lab",), 0.5
-SUSPECT_CHIP, SUSPECT_WEIGHT = "nvidia-h100-sxm", 0.2
-WITHOUT_KERNELS = re.compile(r"\bmeta fp8|\bFP8-meta")  # in the notes of a row
+# Runs on hosts that are suspect: their H100 is 1.2 to 1.9 times their A100 in dense models, other sources say 2.5 to 3.
+FIELD_RUNS = ("gpustack-lab",)
 # Loads set as close to capacity as a latency limit allows: times there say little about an engine and much about the
 # distance to the limit.
 NEAR_CAPACITY = ("mlperf_server", "mlperf_interactive")
@@ -186,10 +181,9 @@ def _weight(one: Prepared, name: str) -> float:
     row = one.case.row
     if row.text("quality") == "B":
         weight *= 0.7
-    field, chip = row.text("source") in FIELD_RUNS, one.case.chip
-    if (field and chip.id == SUSPECT_CHIP) or (chip.vendor == "AMD" and WITHOUT_KERNELS.search(row.text("notes"))):
-        return weight * SUSPECT_WEIGHT
-    return weight * (FIELD_WEIGHT if field else 1.0)
+    if row.text("source") in FIELD_RUNS:
+        weight *= 0.5
+    return weight
 
 
 def thinned(rows: Sequence[Prepared], most: int) -> list[Prepared]:

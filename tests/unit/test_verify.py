@@ -12,10 +12,12 @@ from rich.console import Console
 from suanli.mapping.step_table import StepTable
 from suanli.report.html import html_text
 from suanli.report.terminal import print_plan
+from suanli.search import verify
 from suanli.search.instance import instance_of
 from suanli.search.plan import plan
 from suanli.search.replay import bench_of
-from suanli.search.result import Plan
+from suanli.search.replayed import Replayed
+from suanli.search.result import Deployment, Plan
 from suanli.search.study import Slo, Study, StudyError
 from suanli.search.verify import behind, chip_powers, highest_factor, missed_limits
 from suanli.serving.config import EngineConfig
@@ -74,20 +76,69 @@ def test_what_the_replay_asks_for_is_what_is_sold() -> None:
     assert [(miss.metric, miss.percentile) for miss in missed] == [("tpot", "p99")]
 
 
+def seen(one: Deployment, *, holds: bool) -> Deployment:
+    return replace(one, replay=Replayed(summary={}, roles=(), missed=(), behind=not holds, planned=()))
+
+
+@pytest.fixture(scope="module")
+def screened() -> Plan:
+    return plan(study(), replays=0)
+
+
+@pytest.mark.parametrize("first_holds", [True, False])
+def test_a_spare_takes_the_place_of_a_deployment_that_does_not_hold(
+    screened: Plan, monkeypatch: pytest.MonkeyPatch, first_holds: bool
+) -> None:
+    one, *rest = screened.deployments
+    spares = [other for other in screened.alternatives if other.systems == one.systems]
+    tried: list[Deployment] = []
+
+    def check(each: Deployment, *_: object) -> Deployment:
+        tried.append(each)
+        return seen(each, holds=first_holds or each is not one)
+
+    monkeypatch.setattr(verify, "_checked_or_left", check)
+    order = verify.verified([one, *rest], {one.systems: spares}, None, 1, "usd_per_mtok", None)  # type: ignore[arg-type]
+    assert tried[:2] == ([one] if first_holds else [one, spares[0]])
+    assert (order[0].layout == one.layout) == first_holds
+    assert len(order) == len(screened.deployments)
+
+
+def test_a_system_of_which_nothing_holds_comes_last_and_beats_nobody(
+    screened: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = screened.deployments[0]
+
+    def check(each: Deployment, *_: object) -> Deployment:
+        return seen(each, holds=each.systems != first.systems)
+
+    monkeypatch.setattr(verify, "_checked_or_left", check)
+    order = verify.verified(screened.deployments, {}, None, 3, "usd_per_mtok", None)  # type: ignore[arg-type]
+    assert (order[-1].layout, order[-1].fails, order[-1].p_beats_best) == (first.layout, True, 0.0)
+    assert not any(one.fails for one in order[:-1])
+
+
+def grown(one: Deployment) -> list[int]:
+    """Pools that have more instances than the closed form planned."""
+    assert one.replay is not None
+    return [place for place, pool in enumerate(one.pools) if pool.instances > one.replay.planned[place]]
+
+
 def test_a_grown_pool_is_no_larger_than_it_needs() -> None:
     """One instance less of any pool that grew misses a limit."""
-    tight = study(
-        slo={"ttft_p99": "2 s", "tpot_p99": "30 ms"},
-        workload={"profile": "azure-conversation-2023", "rate": "35 request/s"},
-        systems=["nvidia-hgx-h100-8"],
-    )
-    one = plan(tight)[0]
-    assert one.replay is not None
-    assert one.replay.keeps_slo
-    grown = [place for place, pool in enumerate(one.pools) if pool.instances > one.replay.planned[place]]
-    assert grown
+    for limit in ("25 ms", "35 ms", "40 ms", "30 ms"):
+        tight = study(
+            slo={"ttft_p99": "1 s", "tpot_p99": limit},
+            workload={"profile": "azure-conversation-2023", "rate": "35 request/s"},
+            systems=["nvidia-hgx-h100-8"],
+        )
+        one = plan(tight)[0]
+        if grown(one):
+            break
+    assert not one.fails
+    assert grown(one)
     bench = bench_of(tight, ["nvidia-hgx-h100-8"])
-    for place in grown:
+    for place in grown(one):
         pools = list(one.pools)
         pools[place] = replace(pools[place], instances=pools[place].instances - 1)
         assert missed_limits(bench.run(bench.instances(pools)), tight.slo)
