@@ -117,6 +117,7 @@ def bars_section(material: Material) -> list[str]:
         "## Against the bars",
         "",
         "Cells: median / p90 of the factor error in percent, median of predicted over measured (rows).",
+        "Why bars are missed: docs/design/accuracy.md.",
         "",
     ]
     head = ["rows", "metric", "bar", "shipped profiles", "sweeps left out", "met"]
