@@ -31,8 +31,8 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 # Batch sizes are tried on absolute grids, so that a larger memory or a looser limit only adds to what is tried: factors
-# of four over the whole range, then twice nine steps between neighbours, down to 2 %.
-COARSE_RATIO, STEPS = 4.0, 9
+# of four over the whole range, then twice nine steps between neighbours, down to 1.7 %.
+COARSE_RATIO, STEPS = 4.0, 10
 USE = np.linspace(0.1, 0.95, 18)[None, :]  # utilisations of a prefill pool that are tried
 
 
