@@ -46,6 +46,7 @@ Progress = Callable[[str, int, int], None]
 MS = 1e3
 # Requests that are replayed: as many as come while ANSWERS answers are given one after the other, at the highest rate.
 ANSWERS, FEWEST_REPLAYED, MOST_REPLAYED = 10.0, 5_000, 20_000
+GAVE_WAY = "gave way to another deployment of its system: misses the SLO when replayed, or costs more then"
 KEEP = 2  # aggregated rows per system that are worked out in full
 
 
@@ -113,7 +114,8 @@ def plan(
     first = ranked(without_twins(found), study.objective)
     order = _verified(context, first, others, tables, replays)
     shown = {one.layout for one in order}
-    others = [one for one in (*others, *first) if one.layout not in shown]
+    given_way = [replace(one, rank=0, tie_with_best=False, p_beats_best=0.0, unreplayed=GAVE_WAY) for one in first]
+    others = [one for one in (*others, *given_way) if one.layout not in shown]
     money, power = _money(context, order, over_limit, costs)
     order = repriced(order, money, study.objective) if money else order
     used = {name for one in (*order, *others) for name in one.sources} | set(context.market.profile.sources())

@@ -30,6 +30,8 @@ MS = 1e3
 REPLAYS = 5  # rows that are replayed when nothing is said
 MOST_GROWTH = 2.0  # times the instances of the closed form that are tried
 SIZES = 8  # sizes tried up to there
+SETTLEMENTS = 4  # systems that are looked at for each row to be replayed: those that fail make room for others
+GIVEN_UP = "not replayed: too many systems before it failed theirs; see suanli simulate"
 STEP, BISECTIONS = 1.25, 3  # of the search for the highest rate: to 3 %
 WIDENINGS = 4
 # Steps of ranks that a plan simulates: a deployment that needs more for one run is left to `suanli simulate`, and the
@@ -73,29 +75,36 @@ def verified(
     and power that they carry; None where a limit of the study breaks.
     """
     found = tuple(order)
-    for _ in range(2 * count):
+    for _ in range(SETTLEMENTS * count):
         row = next((row for row, one in enumerate(found[:count]) if one.replay is None and not one.unreplayed), None)
         if row is None:
             break
         one = found[row]
         checked = _settled((one, *spares.get(one.systems, ())), bench, rebuild, objective)
         found = ranked([*found[:row], checked, *found[row + 1 :]], objective)
-    return found
+    return (
+        tuple(
+            replace(one, unreplayed=one.unreplayed or GIVEN_UP) if one.replay is None else one for one in found[:count]
+        )
+        + found[count:]
+    )
 
 
 def _settled(options: Sequence[Deployment], bench: Bench, rebuild: Rebuild, objective: str) -> Deployment:
     """The best of the deployments of a system that keeps the SLO when replayed; the first of them where none does.
 
-    A replay never asks for less than the closed form, so an option is not tried where one that holds beats its promise.
+    A replay never asks for fewer instances than the closed form, so an option is not tried where one that holds beats
+    its promise. What is too large to be replayed takes nobody's place.
     """
-    tried: list[Deployment] = []
-    for option in options:
-        held = [sort_key(one, objective) for one in tried if not one.fails]
-        if held and min(held) <= sort_key(option, objective):
+    best = first = _checked_or_left(options[0], bench, rebuild)
+    for option in options[1:]:
+        if first.replay is None or (not best.fails and sort_key(best, objective) <= sort_key(option, objective)):
             continue
-        tried.append(_checked_or_left(option, bench, rebuild))
-    held_up = [one for one in tried if not one.fails]
-    return min(held_up, key=lambda one: sort_key(one, objective)) if held_up else tried[0]
+        other = _checked_or_left(option, bench, rebuild)
+        holds = other.replay is not None and not other.fails
+        if holds and (best.fails or sort_key(other, objective) < sort_key(best, objective)):
+            best = replace(other, also_on=first.also_on)
+    return best
 
 
 def _checked_or_left(one: Deployment, bench: Bench, rebuild: Rebuild) -> Deployment:
