@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+from hypothesis import settings
 
 from suanli.catalog.loader import Catalog, load
 from suanli.search.records import Profiles, load_profiles
@@ -12,6 +13,10 @@ from suanli.search.study import Study
 from suanli.search.systems import Ready, prepare
 from suanli.serving.steady import Demand
 from suanli.workload.from_config import graph_from_config
+
+# Properties are about answers; how long an example takes on a busy machine is no part of them.
+settings.register_profile("suanli", deadline=None)
+settings.load_profile("suanli")
 
 # Azure 2023 conversation, means and variations as in data/workloads/azure-conversation-2023.yaml.
 CHAT = Demand(1155.0, 211.0, 0.9, 1.0, 1.0)
